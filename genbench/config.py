@@ -1,0 +1,109 @@
+"""`RunConfig`: the fully resolved configuration of a run, closed and validated. Imports no torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from genbench.errors import GenbenchError, did_you_mean
+
+Settings = dict[str, Any]
+
+
+class Frozen(BaseModel):
+    """Immutable and closed: an unknown key or a non-finite number is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Component(Frozen):
+    """A plugin's part by name, with all of its settings, defaults included."""
+
+    name: str
+    settings: Settings = {}
+
+
+class DataConfig(Frozen):
+    """Which images.
+
+    Attributes:
+        size: side in pixels.
+        skip_bad_images: leave out unreadable images and count them, instead of stopping.
+    """
+
+    name: str
+    settings: Settings = {}
+    size: Annotated[int, Field(ge=4, le=1024)]
+    skip_bad_images: bool = False
+
+
+class NetworkConfig(Frozen):
+    """The networks that every model of a comparison shares.
+
+    Attributes:
+        kind: `conv` (Larsen et al. 2016, table 1) or `mlp`.
+        width: factor on every channel count of the paper.
+        latent_size: dimensions of z.
+        encoder_hidden: units of the encoder's fully connected layer at width 1: 2048 in the paper, 1024 in its code.
+    """
+
+    kind: Literal["conv", "mlp"] = "conv"
+    width: Annotated[float, Field(gt=0, le=8)] = 1.0
+    latent_size: Annotated[int, Field(ge=1, le=65536)] = 128
+    encoder_hidden: Annotated[int, Field(ge=1, le=65536)] = 2048
+
+
+class TrainingConfig(Frozen):
+    """How long and how to train.
+
+    Attributes:
+        images: budget in training images seen, repeats counted.
+        batch_size: images a step.
+        optimiser: for every network alike.
+        learning_rate: for every network alike.
+        flip: whether each image is mirrored with probability one half.
+        similarity_weight: factor on the similarity, or `auto`: such that its gradient at the reconstruction has the norm that
+            the Gaussian pixel likelihood's has, measured on the first batches.
+    """
+
+    images: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
+    optimiser: Literal["rmsprop", "adam"] = "rmsprop"
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-4
+    flip: bool = False
+    similarity_weight: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+
+
+class EvaluationConfig(Frozen):
+    """What to score at the end.
+
+    Attributes:
+        evaluators: each with its settings.
+        samples: images generated for scores on samples.
+    """
+
+    evaluators: tuple[Component, ...] = ()
+    samples: Annotated[int, Field(ge=2)] = 10_000
+
+
+class RunConfig(Frozen):
+    """One run: model × similarity × data set × seed, with every default filled in."""
+
+    model: Component
+    similarity: Component | None
+    dataset: DataConfig
+    network: NetworkConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    def hash(self) -> str:
+        """Return the SHA-256 of all that can move the weights: everything but `evaluation`, whose choices stand in each score's protocol."""
+        return sha256(_canonical(self.model_dump(mode="json", exclude={"evaluation"}))).hexdigest()
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,1 @@
+"""Packing, the cache of prepared data, and batches."""

@@ -1,0 +1,39 @@
+"""Everything that a user can cause, as one exception with a message and a hint."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GenbenchError(Exception):
+    """A failure that the user can understand and mend.
+
+    Args:
+        message: where it happened, what was found and what was expected.
+        hint: what to do about it.
+        exit_code: 2 where the command was wrong, 1 where a run failed.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, *, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+class NotApplicable(GenbenchError):
+    """What was asked for makes no sense here, or lacks something that can't be had: a score that raises this is recorded as skipped, with the reason."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Return `did you mean ...?` for the known names nearest to `name`, or None where none is near."""
+    by_lower = {k.lower(): k for k in known}
+    near = get_close_matches(name.lower(), by_lower, n=2, cutoff=0.55)
+    return f"did you mean {' or '.join(f'`{by_lower[n]}`' for n in near)}?" if near else None
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, plural: str | None = None) -> GenbenchError:
+    """Build the error for a name that nothing answers to, with the nearest names as its hint."""
+    listed = sorted(known)
+    see = f"see `genbench list {plural}`" if plural else f"known: {', '.join(listed) or 'none'}"
+    guess = did_you_mean(name, listed)
+    return GenbenchError(f"unknown {kind} `{name}`", f"{guess} {see}" if guess else see)

@@ -1,0 +1,1 @@
+"""What evaluators see: the context, extractors, reference statistics, the attribute classifier."""

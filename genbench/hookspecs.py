@@ -1,0 +1,109 @@
+"""The hooks that a plugin may implement, each with a whole example."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from genbench.specs import DatasetSpec, EvaluatorSpec, ModelSpec, SimilaritySpec
+
+if TYPE_CHECKING:
+    from genbench.records import Record
+
+hookspec = pluggy.HookspecMarker("genbench")
+hookimpl = pluggy.HookimplMarker("genbench")
+
+
+@hookspec
+def genbench_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body]
+    """Declare generative models.
+
+    Example:
+        A package `my_plugin` with this module as its entry point in the group `genbench`::
+
+            import genbench
+
+
+            @genbench.hookimpl
+            def genbench_models():
+                yield genbench.ModelSpec(
+                    name="my-vae",
+                    summary="a VAE with my prior",
+                    target="my_plugin.models:MyVae",
+                    settings="my_plugin.settings:MyVaeSettings",
+                    similarity="mse",
+                )
+    """
+
+
+@hookspec
+def genbench_similarities() -> Iterable[SimilaritySpec]:  # type: ignore[empty-body]
+    """Declare similarities.
+
+    Example:
+        A `genbenchfile.py` in the working folder, no packaging needed::
+
+            import genbench
+            from genbench.interfaces import Similarity, View
+            from torch import Tensor
+
+
+            class Cauchy(Similarity):
+                def forward(self, real: View, fake: View) -> Tensor:
+                    return (1 + (real.images - fake.images).square()).log().flatten(1).sum(1)
+
+
+            @genbench.hookimpl
+            def genbench_similarities():
+                yield genbench.SimilaritySpec("cauchy", "Cauchy likelihood of the pixels", "genbenchfile:Cauchy")
+    """
+
+
+@hookspec
+def genbench_evaluators() -> Iterable[EvaluatorSpec]:  # type: ignore[empty-body]
+    """Declare evaluators.
+
+    Example:
+        ::
+
+            import genbench
+
+
+            @genbench.hookimpl
+            def genbench_evaluators():
+                yield genbench.EvaluatorSpec("sharpness", "mean gradient of samples", "my_plugin.scores:Sharpness")
+    """
+
+
+@hookspec
+def genbench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
+    """Declare data sets.
+
+    Example:
+        ::
+
+            import genbench
+
+
+            @genbench.hookimpl
+            def genbench_datasets():
+                yield genbench.DatasetSpec(
+                    "flowers", "Oxford flowers", "my_plugin.data:Flowers", channels=3, size=64, flip=True
+                )
+    """
+
+
+@hookspec
+def genbench_run_finished(record: "Record") -> None:
+    """Observe a run that has just ended: `record` is what was written to its folder.
+
+    Example:
+        ::
+
+            import genbench
+
+
+            @genbench.hookimpl
+            def genbench_run_finished(record):
+                print(record.run.model, record.status, {s.name: s.value for s in record.scores})
+    """

@@ -1,0 +1,142 @@
+"""`Record`: the one immutable JSON file of a run, its schema and its checks. Imports no torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+SCHEMA = "genbench.record/1"
+
+Scalar = str | int | float | bool | None
+
+
+class Frozen(BaseModel):
+    """Immutable and closed: an unknown key or a non-finite number is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Score(Frozen):
+    """One number about one model.
+
+    Attributes:
+        name: as in a table's heading, such as `mse` or `fd-attributes`.
+        value: finite, at full precision.
+        uncertainty: standard error of `value` over images, or None where it is not estimated.
+        direction: which way is better.
+        protocol: everything that can move the number apart from the model. The harness adds the evaluator's name and
+            version and the data set's name, size and fingerprint. Scores whose protocols differ are never ranked together.
+        details: parts of the score, such as one value for each attribute; never ranked.
+    """
+
+    name: str
+    value: float
+    direction: Literal["higher", "lower"]
+    protocol: dict[str, Scalar]
+    uncertainty: float | None = None
+    details: dict[str, float] = {}
+
+
+class Unscored(Frozen):
+    """An evaluator that gave no score: skipped because it does not apply, or failed."""
+
+    evaluator: str
+    reason: str
+
+
+class Plugin(Frozen):
+    """Where a part of the run came from."""
+
+    kind: Literal["model", "similarity", "evaluator", "dataset"]
+    name: str
+    distribution: str
+    version: str
+
+
+class RunIdentity(Frozen):
+    """What was run; with the configuration's hash, the run's place in the store."""
+
+    model: str
+    similarity: str | None
+    dataset: str
+    seed: int
+
+
+class DataFacts(Frozen):
+    """The data as the run saw it."""
+
+    name: str
+    size: int
+    channels: int
+    fingerprint: str
+    train: int
+    validation: int
+    test: int
+    attributes: int
+    notes: tuple[str, ...] = ()
+    skipped_images: int = 0
+
+
+class Cost(Frozen):
+    """What the run cost; times in seconds of wall clock, summed over resumed parts."""
+
+    prepare_s: float
+    train_s: float
+    evaluate_s: float
+    images_per_s: float
+    peak_memory_bytes: int
+
+
+class Execution(Frozen):
+    """How the run was executed."""
+
+    device: str
+    device_name: str
+    engine: str
+    precision: str
+    threads: int
+    platform: str
+    versions: dict[str, str]
+    git_commit: str | None
+
+
+def _is_record(schema: str) -> str:
+    if schema != SCHEMA:
+        raise ValueError(f"schema is {schema!r}, this genbench reads {SCHEMA!r}")
+    return schema
+
+
+class Record(Frozen):
+    """All that is known of a run that has ended.
+
+    Attributes:
+        status: `ok`; `diverged` where a loss became non-finite; `failed` where anything else ended it.
+        reason: why it did not end well, or None.
+        config: the fully resolved configuration, as `RunConfig` dumps it.
+        config_hash: of all of it that can move the weights.
+        similarity_weight: the factor by which the similarity was multiplied, or None without one.
+    """
+
+    schema_: Annotated[str, AfterValidator(_is_record), Field(alias="schema")] = SCHEMA
+    status: Literal["ok", "failed", "diverged"]
+    reason: str | None = None
+    run: RunIdentity
+    config: dict[str, object]
+    config_hash: str
+    plugins: tuple[Plugin, ...]
+    data: DataFacts
+    images_asked: int
+    images_seen: int
+    parameters: dict[str, int]
+    similarity_weight: float | None = None
+    scores: tuple[Score, ...] = ()
+    skipped: tuple[Unscored, ...] = ()
+    failures: tuple[Unscored, ...] = ()
+    notes: tuple[str, ...] = ()
+    cost: Cost
+    execution: Execution
+    started_utc: str
+    finished_utc: str
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+
+

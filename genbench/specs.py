@@ -1,0 +1,102 @@
+"""The frozen declarations that plugins yield; nothing here imports torch, so listing stays fast."""
+
+import re
+from dataclasses import dataclass
+
+from genbench.errors import GenbenchError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a similarity needs of the model and of the data, checked before training starts.
+
+    Attributes:
+        discriminator: whether `View.features` must hold a discriminator's activations.
+        min_size: the smallest side of an image, in pixels.
+        channels: the number of channels, or None where any will do.
+    """
+
+    discriminator: bool = False
+    min_size: int = 1
+    channels: int | None = None
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What every declaration has.
+
+    Attributes:
+        name: lower-case letters, digits, dots, dashes; what the user types.
+        summary: one line for listings.
+        target: `package.module:Class`, imported only when used.
+        settings: `package.module:Class` of a frozen dataclass with a default for every field, or None where
+            there is nothing to set. Its module should not import torch. The target is called with an instance.
+    """
+
+    name: str
+    summary: str
+    target: str
+    settings: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise GenbenchError(f"{type(self).__name__}: name {self.name!r} is not of the form {_NAME.pattern}")
+        for field in ("target", "settings"):
+            value = getattr(self, field)
+            if value is not None and not (isinstance(value, str) and _TARGET.fullmatch(value)):
+                raise GenbenchError(f"{type(self).__name__} {self.name!r}: {field} {value!r} is not of the form package.module:Class")
+
+
+@dataclass(frozen=True)
+class ModelSpec(Spec):
+    """A generative model.
+
+    Attributes:
+        similarity: the similarity it trains with by default, or None where it reconstructs nothing.
+        discriminator: whether it offers a discriminator's features to its similarity.
+    """
+
+    similarity: str | None = None
+    discriminator: bool = False
+
+
+@dataclass(frozen=True)
+class SimilaritySpec(Spec):
+    """A measure of how likely a real image is, given a reconstruction."""
+
+    needs: Needs = Needs()
+
+
+@dataclass(frozen=True)
+class EvaluatorSpec(Spec):
+    """A family of scores.
+
+    Attributes:
+        version: raised whenever a value changes for the same images; part of every score's protocol.
+        default: whether `genbench run` computes it without being asked.
+    """
+
+    version: int = 1
+    default: bool = True
+
+
+@dataclass(frozen=True)
+class DatasetSpec(Spec):
+    """A set of images, with the defaults that suit it.
+
+    Attributes:
+        channels: 1 or 3.
+        size: side of an image in pixels, where the user names none.
+        width: width factor of the networks, where the user names none.
+        images: budget of a run in training images seen, where the user names none.
+        flip: whether an image's mirror image is as likely as itself, so that training may flip.
+    """
+
+    channels: int = 3
+    size: int = 32
+    width: float = 1.0
+    images: int = 1_000_000
+    flip: bool = False
