@@ -1,14 +1,10 @@
 """`RunConfig`: the fully resolved configuration of a run, closed and validated. Imports no torch."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-
-from genbench.errors import GenbenchError, did_you_mean
+from pydantic import BaseModel, ConfigDict, Field
 
 Settings = dict[str, Any]
 
@@ -65,8 +61,8 @@ class TrainingConfig(Frozen):
         optimiser: for every network alike.
         learning_rate: for every network alike.
         flip: whether each image is mirrored with probability one half.
-        similarity_weight: factor on the similarity, or `auto`: such that its gradient at the reconstruction has the norm that
-            the Gaussian pixel likelihood's has, measured on the first batches.
+        similarity_weight: factor on the similarity, or `auto`: such that its gradient at the reconstruction has
+            the norm that the Gaussian pixel likelihood's has, measured on the first batches.
     """
 
     images: Annotated[int, Field(ge=1)]
@@ -101,7 +97,10 @@ class RunConfig(Frozen):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     def hash(self) -> str:
-        """Return the SHA-256 of all that can move the weights: everything but `evaluation`, whose choices stand in each score's protocol."""
+        """Return the SHA-256 of all that can move the weights.
+
+        That is everything but `evaluation`, whose choices stand in each score's protocol.
+        """
         return sha256(_canonical(self.model_dump(mode="json", exclude={"evaluation"}))).hexdigest()
 
 

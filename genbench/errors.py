@@ -21,7 +21,10 @@ class GenbenchError(Exception):
 
 
 class NotApplicable(GenbenchError):
-    """What was asked for makes no sense here, or lacks something that can't be had: a score that raises this is recorded as skipped, with the reason."""
+    """What was asked for makes no sense here, or lacks something that can't be had.
+
+    A score that raises this is recorded as skipped, with the reason.
+    """
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

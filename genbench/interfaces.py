@@ -1,6 +1,7 @@
 """What a plugin author subclasses: `Model`, `Similarity`, `Evaluator`, `Dataset`.
 
-Images are float tensors (N, C, H, W) in [-1, 1] inside and uint8 at rest. Latents are (N, latent_size) with the prior N(0, I).
+Images are float tensors (N, C, H, W) in [-1, 1] inside and uint8 at rest. Latents are (N, latent_size), with the prior
+N(0, I).
 """
 
 from abc import ABC, abstractmethod
@@ -88,18 +89,21 @@ class Similarity(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, real: View, fake: View) -> Tensor:
-        """Return the negative log-likelihood of each real image given its reconstruction, (N,), in nats up to a constant."""
+        """Return the negative log-likelihood of each real image given its reconstruction.
+
+        Shape (N,), in nats up to a constant.
+        """
 
 
 class Model(nn.Module, ABC):
-    """A generative model, built as `Model(blueprint, settings)`, or `Model(blueprint)` where its spec names no settings.
+    """A generative model, built as `Model(blueprint, settings)`, or `Model(blueprint)` where its spec has no settings.
 
-    Draw noise with torch's default generator: the training loop seeds it by (seed, images seen) before every step, which is
-    what makes a run reproducible and resumable.
+    Draw noise with torch's default generator: the training loop seeds it by (seed, images seen) before every step,
+    which is what makes a run reproducible and resumable.
 
     Attributes:
         networks: one optimiser each; keys as in `losses`.
-        similarity: the run's similarity where the model reconstructs, else None. It is always given already weighted.
+        similarity: the run's similarity, already weighted, where the model reconstructs; else None.
         similarity_from: how many images must have been seen before the similarity counts; an automatic
             weight is measured then.
     """
@@ -118,7 +122,7 @@ class Model(nn.Module, ABC):
         """Return, for each network, the scalar that it alone minimises."""
 
     def gradients(self, batch: Batch) -> Gradients:
-        """Return each network's gradient. Override only to be faster, with a test that the result equals this one."""
+        """Return each network's gradient; override only to be faster, with a test that the result equals this one."""
         return route(dict(self.networks.items()), self.losses(batch))
 
     def encode(self, batch: Batch) -> Posterior:
@@ -130,19 +134,23 @@ class Model(nn.Module, ABC):
         """Return images (N, C, H, W) in [-1, 1] for latents (N, latent_size)."""
 
     def views(self, batch: Batch) -> tuple[View, View]:
-        """Return a batch and its reconstruction as the similarity sees them; the reconstruction's images are a leaf that requires grad."""
+        """Return a batch and its reconstruction as the similarity sees them.
+
+        The reconstruction's images are a leaf that requires grad.
+        """
         raise NotApplicable(f"{type(self).__name__} reconstructs nothing")
 
 
 class Evaluator(ABC):
-    """A family of scores, built with its settings as the one argument where its spec names any, else without arguments."""
+    """A family of scores, built with its settings as the one argument where its spec names any, else without."""
 
     @abstractmethod
     def evaluate(self, context: "EvaluationContext") -> Iterable["Score"]:
         """Yield scores; do no I/O and pick no device.
 
         Raises:
-            NotApplicable: the scores make no sense for this model or data set, or need what can't be had; recorded as skipped.
+            NotApplicable: the scores make no sense for this model or data set, or need what can't be had;
+                recorded as skipped.
         """
 
 
@@ -162,7 +170,7 @@ class DataRequest:
     downloads: Path
     size: int
     skip_bad_images: bool = False
-    progress: Callable[[int, int], None] = lambda done, total: None
+    progress: Callable[[int, int], None] = lambda _done, _total: None
 
 
 @dataclass(frozen=True)
@@ -187,7 +195,7 @@ class ImageSet:
 
 
 class Dataset(ABC):
-    """A set of images, built with its settings as the one argument where its spec names any, else without arguments.
+    """A set of images, built with its settings as the one argument where its spec names any, else without.
 
     Attributes:
         version: raised whenever `prepare` gives other images for the same files.
@@ -196,9 +204,9 @@ class Dataset(ABC):
     version: int = 1
 
     def files(self, request: DataRequest) -> Sequence[Path]:
-        """Return the files that `prepare` would read; their sizes and times tell whether an earlier preparation still holds.
+        """Return the files that `prepare` would read; a generated data set has none. Downloads what has to be.
 
-        A generated data set returns nothing. Downloads what is to be downloaded.
+        Their sizes and times tell whether an earlier preparation still holds.
 
         Raises:
             GenbenchError: files are missing; says which, and where to put them.

@@ -1,12 +1,13 @@
 """The reference networks: Larsen et al. 2016, table 1, for any size from 16 to 256 and any width, and MLPs.
 
-Every model of a run builds its networks here, each under a seed of its own, so that two models of one seed start from the same
-weights wherever they have the same network.
+Every model of a run builds its networks here, each under a seed of its own, so that two models of one seed start from
+the same weights wherever they have the same network.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, log2
 from typing import NamedTuple
 
@@ -96,11 +97,12 @@ class Blueprint:
     def sides(self) -> list[int]:
         """Return the side of the feature maps, from the image down to the innermost: at 64 px, 64, 32, 16, 8.
 
-        Every level halves, rounding up. Three levels, as in the paper, up to 64 px; above, as many as end at 8 px or less.
+        Every level halves, rounding up: three levels, as in the paper, up to 64 px; above, enough to end at 8 px or less.
         """
         if not SMALLEST <= self.size <= LARGEST:
             raise GenbenchError(
-                f"convolutional networks take images of {SMALLEST} to {LARGEST} px, not {self.size}", "choose another --size"
+                f"convolutional networks take images of {SMALLEST} to {LARGEST} px, not {self.size}",
+                "choose another --size",
             )
         sides = [self.size]
         for _ in range(max(3, ceil(log2(self.size / 8)))):
@@ -126,14 +128,14 @@ def _strided(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 class ConvEncoder(Encoder):
-    """Strided 5×5 convolutions 64-128-256 with batch-norm and ReLU, a hidden layer (2048 in the paper), then mean and log-variance."""
+    """Strided 5×5 convolutions 64-128-256 with batch-norm and ReLU, a hidden layer of 2048, mean and log-variance."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         super().__init__()
         sides = blueprint.sides()
         channels = [blueprint.channels, *map(blueprint.wide, _widen([64, 128, 256], len(sides) - 1))]
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(channels, channels[1:], strict=False):
+        for inputs, outputs in pairwise(channels):
             layers += [_strided(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU()]
         hidden = blueprint.wide(blueprint.network.encoder_hidden)
         self.convolutions = nn.Sequential(*layers)
@@ -148,7 +150,7 @@ class ConvEncoder(Encoder):
 
 
 class ConvDecoder(Decoder):
-    """A hidden layer of 8·8·256, transposed 5×5 convolutions 256-128-32 with batch-norm and ReLU, a 5×5 convolution, tanh."""
+    """A hidden layer of 8·8·256, transposed 5×5 convolutions 256-128-32 with batch-norm and ReLU, a 5×5 one, tanh."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         super().__init__()
@@ -180,8 +182,8 @@ class ConvDecoder(Decoder):
 class ConvDiscriminator(Discriminator):
     """A 5×5 convolution 32 without batch-norm, strided ones 128-256-256 with it, a hidden layer of 512, one logit.
 
-    Features: `conv`, then `down1`, `down2`, ... for the strided convolutions and `hidden` for the fully connected layer, all
-    raw (before batch-norm), each with a twin `...-act` after its activation; and `logit`.
+    Features: `conv`, then `down1`, `down2`, ... for the strided convolutions and `hidden` for the fully connected
+    layer, all raw (before batch-norm), each with a twin `...-act` after its activation; and `logit`.
     """
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -189,7 +191,7 @@ class ConvDiscriminator(Discriminator):
         sides = blueprint.sides()
         channels = [blueprint.wide(c) for c in [32, *_widen([128, 256, 256], len(sides) - 1)]]
         self.first = nn.Conv2d(blueprint.channels, channels[0], KERNEL, padding=KERNEL // 2)
-        self.strided = nn.ModuleList(_strided(i, o) for i, o in zip(channels, channels[1:], strict=False))
+        self.strided = nn.ModuleList(_strided(i, o) for i, o in pairwise(channels))
         self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels[1:])
         hidden = blueprint.wide(512)
         self.hidden = nn.Linear(channels[-1] * sides[-1] ** 2, hidden, bias=False)

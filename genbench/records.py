@@ -23,8 +23,8 @@ class Score(Frozen):
         value: finite, at full precision.
         uncertainty: standard error of `value` over images, or None where it is not estimated.
         direction: which way is better.
-        protocol: everything that can move the number apart from the model. The harness adds the evaluator's name and
-            version and the data set's name, size and fingerprint. Scores whose protocols differ are never ranked together.
+        protocol: everything that can move the number apart from the model; the harness adds evaluator and data set.
+            Scores whose protocols differ are never ranked together.
         details: parts of the score, such as one value for each attribute; never ranked.
     """
 
@@ -137,6 +137,11 @@ class Record(Frozen):
     started_utc: str
     finished_utc: str
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
-
-
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        serialize_by_alias=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )

@@ -47,7 +47,9 @@ class Spec:
         for field in ("target", "settings"):
             value = getattr(self, field)
             if value is not None and not (isinstance(value, str) and _TARGET.fullmatch(value)):
-                raise GenbenchError(f"{type(self).__name__} {self.name!r}: {field} {value!r} is not of the form package.module:Class")
+                raise GenbenchError(
+                    f"{type(self).__name__} {self.name!r}: {field} {value!r} is not of the form package.module:Class"
+                )
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """Gradient routing: each network's parameters receive the gradient of that network's own loss and of nothing else.
 
-Larsen et al. 2016, Algorithm 1: the encoder sees KL + L_like, the decoder γ·L_like − L_GAN, the discriminator L_GAN alone,
-and all three gradients are computed before any network moves.
+Larsen et al. 2016, Algorithm 1: the encoder sees KL + L_like, the decoder γ·L_like - L_GAN, the discriminator L_GAN
+alone, and all three gradients are computed before any network moves.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The gradient of each network's own loss, in the order of its trainable parameters; None where a parameter plays no part."""
+    """The gradient of each network's own loss, in the order of its trainable parameters; None where one has no part."""
 
     of: Mapping[str, tuple[Tensor | None, ...]]
     log: Mapping[str, Tensor] = field(default_factory=dict)
@@ -43,15 +44,22 @@ def trainable(network: nn.Module) -> list[nn.Parameter]:
 def route(networks: Mapping[str, nn.Module], losses: Losses) -> Gradients:
     """Differentiate each loss with respect to its own network's parameters only.
 
+    Networks that minimise the very same tensor share one backward pass.
+
     Raises:
         KeyError: a loss is named after no network.
     """
-    names = list(losses.of)
-    gradients = {}
-    for position, name in enumerate(names):
-        last = position == len(names) - 1
-        gradients[name] = torch.autograd.grad(
-            losses.of[name], trainable(networks[name]), retain_graph=not last, allow_unused=True
+    shared: dict[int, list[str]] = {}
+    for name, loss in losses.of.items():
+        shared.setdefault(id(loss), []).append(name)
+    gradients: dict[str, tuple[Tensor | None, ...]] = {}
+    for left, names in zip(reversed(range(len(shared))), shared.values(), strict=True):
+        parameters = [trainable(networks[name]) for name in names]
+        flat = iter(
+            torch.autograd.grad(
+                losses.of[names[0]], [p for own in parameters for p in own], retain_graph=left > 0, allow_unused=True
+            )
         )
+        gradients |= {name: tuple(islice(flat, len(own))) for name, own in zip(names, parameters, strict=True)}
     log = {key: value.detach() for key, value in losses.log.items()}
     return Gradients(gradients, log, losses.gates)

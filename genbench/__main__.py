@@ -1,0 +1,7 @@
+"""`python -m genbench`."""
+
+import sys
+
+from genbench.cli import main
+
+sys.exit(main())

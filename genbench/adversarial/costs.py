@@ -1,0 +1,62 @@
+"""The GAN's costs and the gate that keeps its two sides level.
+
+Goodfellow et al. 2014, equation 1; the gate is that of the code of Larsen et al. 2016.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genbench.adversarial.settings import AdversarialSettings
+
+
+class Costs(NamedTuple):
+    """Both sides' costs of one batch, scalars in nats per image.
+
+    Attributes:
+        discriminator: -L_GAN: the cost on real images plus the mean cost over the kinds of generated ones.
+        generator: what whoever made the generated images minimises.
+        real: the discriminator's cost on real images.
+        fake: the discriminator's mean cost on generated images.
+    """
+
+    discriminator: Tensor
+    generator: Tensor
+    real: Tensor
+    fake: Tensor
+
+
+def cross_entropy(logits: Tensor, label: float) -> Tensor:
+    """Return the mean cross-entropy of sigmoid(logits) with one label, in nats."""
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def costs(real: Tensor, fakes: Mapping[str, Tensor], settings: AdversarialSettings) -> Costs:
+    """Return both sides' costs for logits on real images and on each kind of generated ones, all (N,)."""
+    real_cost = cross_entropy(real, settings.real_label)
+    fake_cost = torch.stack([cross_entropy(logits, settings.fake_label) for logits in fakes.values()]).mean()
+    if settings.saturating:
+        generator = -fake_cost
+    else:
+        generator = torch.stack([cross_entropy(logits, 1.0) for logits in fakes.values()]).mean()
+    return Costs(real_cost + fake_cost, generator, real_cost, fake_cost)
+
+
+def gates(played: Costs, settings: AdversarialSettings) -> tuple[Tensor, Tensor]:
+    """Return whether the generator and whether the discriminator may move, two 0-dim booleans.
+
+    The discriminator waits while either of its costs is under equilibrium - margin, the generator while either is over
+    equilibrium + margin; where both would wait, both move.
+    """
+    if settings.margin == 0:
+        both = torch.ones((), dtype=torch.bool, device=played.real.device)
+        return both, both
+    low, high = settings.equilibrium - settings.margin, settings.equilibrium + settings.margin
+    either = torch.stack([played.real, played.fake]).detach()
+    discriminator = (either >= low).all()
+    generator = (either <= high).all()
+    neither = ~(discriminator | generator)
+    return generator | neither, discriminator | neither

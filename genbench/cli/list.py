@@ -1,0 +1,84 @@
+"""`genbench list`."""
+
+from dataclasses import asdict
+
+import click
+
+from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
+from genbench.plugins import KINDS, Declaration, Kind, Plugins
+from genbench.specs import DatasetSpec, EvaluatorSpec, ModelSpec, Needs, SimilaritySpec, Spec
+
+TITLES: dict[Kind, str] = {
+    "models": "Models, and the similarity that each trains with by default",
+    "similarities": "Similarities, and what each needs",
+    "evaluators": "Evaluators, and whether a run computes them without being asked",
+    "datasets": "Data sets, and the defaults that suit each",
+}
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(kind: Kind | None, *, as_json: bool) -> None:
+    """List what plugins declare: all of it, or only models, similarities, evaluators or datasets."""
+    plugins = Plugins.load()
+    kinds = (kind,) if kind else KINDS
+    if as_json:
+        print_json({k: [as_plain(d) for d in plugins.declarations(k)] for k in kinds})
+    else:
+        _print_tables(plugins, kinds)
+    warn_of_broken(plugins)
+
+
+def as_plain(declaration: Declaration) -> dict[str, object]:
+    """Return a declaration as JSON has it: its spec's fields, its origin, and whether its name clashes."""
+    plugin = declaration.plugin
+    origin = {"plugin": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
+    return {**asdict(declaration.spec), "origin": origin, "clash": declaration.clash}
+
+
+def facts(spec: Spec) -> dict[str, str]:
+    """Return what a table says of a spec beside its name and summary, by column."""
+    match spec:
+        case ModelSpec():
+            return {"similarity": spec.similarity or "none", "discriminator": _yes(spec.discriminator)}
+        case SimilaritySpec():
+            return {"needs": needs(spec.needs) or "nothing"}
+        case EvaluatorSpec():
+            return {"version": str(spec.version), "by default": _yes(spec.default)}
+        case DatasetSpec():
+            shape = f"{spec.channels}×{spec.size}×{spec.size}"
+            return {"shape": shape, "width": f"{spec.width:g}", "images": f"{spec.images:,}", "flip": _yes(spec.flip)}
+    return {}
+
+
+def needs(value: Needs) -> str:
+    """Say in words what a similarity needs."""
+    parts = [
+        "a discriminator" if value.discriminator else "",
+        f"≥ {value.min_size} px" if value.min_size > 1 else "",
+        f"{value.channels} channel{'s' if value.channels > 1 else ''}" if value.channels else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _print_tables(plugins: Plugins, kinds: tuple[Kind, ...]) -> None:
+    console = data_console()
+    for index, kind in enumerate(kinds):
+        if index:
+            console.print()
+        declared = plugins.declarations(kind)
+        rows = [[d.spec.name, _summary(d), *facts(d.spec).values()] for d in declared]
+        columns = list(facts(declared[0].spec)) if declared else []
+        console.print(TITLES[kind], style="bold")
+        console.print(make_table(["name", "summary", *columns], rows, right=("width", "images")) if rows else "none")
+
+
+def _summary(declaration: Declaration) -> str:
+    if not declaration.clash:
+        return declaration.spec.summary
+    return f"CLASH, this is {declaration.plugin.title}: {declaration.spec.summary}"

@@ -1,0 +1,196 @@
+"""`genbench run`: one model on one data set, from nothing or from where it stopped."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
+from genbench.resolution import PRESETS, RunRequest
+
+if TYPE_CHECKING:
+    from genbench.records import Record
+
+
+class Stop:
+    """Turns SIGINT and SIGTERM into a wish that the training loop asks after; a second signal interrupts at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Note the first signal; give in to the second."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+        click.echo("stopping after this step; once more to stop at once", err=True)
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Listen for signals while a run goes on."""
+    stop = Stop()
+    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("dataset")
+@click.option(
+    "--similarity", metavar="NAME", help="Measure reconstructions by this similarity instead of the model's own."
+)
+@click.option("--similarity-weight", metavar="auto|NUMBER", help="Factor on the similarity.  [default: auto]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, data order and noise.")
+@click.option("--preset", metavar="|".join(PRESETS), help="quick: 32 px, quarter width, a budget of minutes on a CPU.")
+@click.option("--size", type=click.IntRange(4, 1024), metavar="PIXELS", help="Side of the images.")
+@click.option("--width", type=float, metavar="FACTOR", help="Factor on every channel count of the networks.")
+@click.option("--images", type=click.IntRange(1), metavar="N", help="Budget in training images, repeats counted.")
+@click.option("--batch-size", type=click.IntRange(2), metavar="N", help="Images a step.  [default: 64]")
+@click.option(
+    "-s",
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the model (see `genbench show MODEL`), or similarity.KEY, dataset.KEY, network.KEY, "
+    "training.KEY, evaluation.KEY.",
+)
+@click.option(
+    "--evaluators", metavar="A,B,...", help="Compute these scores, instead of all that run by default; `none` for none."
+)
+@click.option(
+    "--data",
+    "source",
+    type=click.Path(path_type=Path),
+    envvar="GENBENCH_DATA",
+    show_envvar=True,
+    help="Folder or archive where the data set lies.",
+)
+@click.option("--skip-bad-images", is_flag=True, help="Leave out unreadable images, and count them in the record.")
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default="runs",
+    envvar="GENBENCH_RUNS",
+    show_envvar=True,
+    show_default=True,
+    help="Where runs are kept.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, metavar="NAME", help="auto takes cuda, then mps, then cpu."
+)
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [default: one a core]")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def run(
+    model: str,
+    dataset: str,
+    similarity: str | None,
+    similarity_weight: str | None,
+    seed: int,
+    preset: str | None,
+    size: int | None,
+    width: float | None,
+    images: int | None,
+    batch_size: int | None,
+    settings: tuple[str, ...],
+    evaluators: str | None,
+    source: Path | None,
+    skip_bad_images: bool,
+    runs: Path,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Train MODEL on DATASET and score it.
+
+    The same command resumes a run that was stopped or killed, and ends with the same weights.
+    """
+    from genbench.plugins import Plugins
+    from genbench.resolution import resolve
+
+    plugins = Plugins.load()
+    warn_of_broken(plugins)
+    request = RunRequest(
+        model=model,
+        dataset=dataset,
+        similarity=similarity,
+        similarity_weight=similarity_weight,
+        seed=seed,
+        preset=preset,
+        size=size,
+        width=width,
+        images=images,
+        batch_size=batch_size,
+        evaluators=_names(evaluators),
+        skip_bad_images=skip_bad_images,
+        settings=settings,
+    )
+    config = resolve(plugins, request)
+
+    # Only here, once the command is known to be right, is torch worth waiting for.
+    import torch
+
+    from genbench.cli.progress import observing
+    from genbench.data.preparation import cache_folder
+    from genbench.execution import choose_device
+    from genbench.pipeline import Surroundings
+    from genbench.pipeline import run as carry_out
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    around = Surroundings(runs, cache_folder(), source, device)
+    on_cpu = choose_device(device).type == "cpu"
+    with stoppable() as stop, observing(warn_if_slow=on_cpu) as observer:
+        record = carry_out(plugins, config, around, observer, stop)
+        if record is None:
+            observer.said("stopped and saved; the same command goes on from here")
+    if record is None:
+        return 128 + (stop.signal or signal.SIGINT)
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+    else:
+        print_record(record)
+    return 0 if record.status == "ok" else 1
+
+
+def _names(evaluators: str | None) -> tuple[str, ...] | None:
+    if evaluators is None:
+        return None
+    return () if evaluators == "none" else tuple(name.strip() for name in evaluators.split(",") if name.strip())
+
+
+def print_record(record: "Record") -> None:
+    """Print a run's scores on stdout, and what was not scored, with the reason."""
+    console = data_console()
+    run = record.run
+    title = f"{run.model}{f' · {run.similarity}' if run.similarity else ''} · {run.dataset} · seed {run.seed}"
+    console.print(f"{title}: {record.status}{f' ({record.reason})' if record.reason else ''}")
+    rows = [
+        (
+            score.name,
+            f"{score.value:.4g}" + (f" ± {score.uncertainty:.2g}" if score.uncertainty is not None else ""),
+            "higher is better" if score.direction == "higher" else "lower is better",
+        )
+        for score in record.scores
+    ]
+    if rows:
+        console.print(make_table(("score", "value", ""), rows))
+    for kind, unscored in (("skipped", record.skipped), ("failed", record.failures)):
+        for entry in unscored:
+            console.print(f"{entry.evaluator}: {kind}: {entry.reason}", soft_wrap=True)
+    console.print(
+        f"{record.images_seen:,} images at {record.cost.images_per_s:.0f}/s on {record.execution.device}; "
+        "`genbench compare` ranks all runs"
+    )

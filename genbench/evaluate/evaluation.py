@@ -1,0 +1,133 @@
+"""Running evaluators one by one, each on its own: what one can't do, or does wrong, costs no other its scores."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import isfinite
+
+import torch
+from pydantic import ValidationError
+
+from genbench.config import Component
+from genbench.errors import GenbenchError, NotApplicable
+from genbench.evaluate.context import EvaluationContext
+from genbench.networks import seeded
+from genbench.plugins import Plugins
+from genbench.records import Scalar, Score, Unscored
+from genbench.resolution import build_part
+from genbench.specs import EvaluatorSpec
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluators made of a model.
+
+    Attributes:
+        scores: with complete protocols, in the order of the evaluators.
+        skipped: what does not apply, and why.
+        failures: what went wrong, and how; scores that the evaluator yielded before are kept.
+    """
+
+    scores: tuple[Score, ...] = ()
+    skipped: tuple[Unscored, ...] = ()
+    failures: tuple[Unscored, ...] = ()
+
+
+@dataclass
+class _Findings:
+    scores: list[Score] = field(default_factory=list)
+    skipped: list[Unscored] = field(default_factory=list)
+    failures: list[Unscored] = field(default_factory=list)
+
+
+def evaluate(
+    context: EvaluationContext,
+    plugins: Plugins,
+    components: tuple[Component, ...],
+    report: Callable[[str], None],
+) -> Evaluation:
+    """Run the evaluators on a model; `report` gets a line for each score, skip and failure.
+
+    Raises nothing that an evaluator raises.
+    """
+    findings = _Findings()
+    for component in components:
+        report(f"evaluating {component.name}")
+        try:
+            with _exact(), torch.no_grad(), seeded(context.seed("evaluator", component.name)):
+                _run(context, plugins, component, findings.scores, report)
+        except NotApplicable as error:
+            findings.skipped.append(Unscored(evaluator=component.name, reason=_explain(error)))
+            report(f"{component.name} skipped: {_explain(error)}")
+        except (Exception, SystemExit) as error:  # an evaluator may be anyone's code
+            findings.failures.append(Unscored(evaluator=component.name, reason=_explain(error)))
+            report(f"{component.name} failed: {_explain(error)}")
+    return Evaluation(tuple(findings.scores), tuple(findings.skipped), tuple(findings.failures))
+
+
+def _run(
+    context: EvaluationContext,
+    plugins: Plugins,
+    component: Component,
+    scores: list[Score],
+    report: Callable[[str], None],
+) -> None:
+    spec = plugins.evaluator(component.name)
+    for score in build_part(plugins, spec, component.settings).evaluate(context):
+        if not isinstance(score, Score):
+            raise GenbenchError(f"evaluator `{spec.name}` yielded {type(score).__name__}, expected Score")
+        _check_finite(score)
+        protocol = dict(score.protocol) | _provenance(context, spec)
+        scores.append(score.model_copy(update={"protocol": protocol}))
+        report(f"{score.name} {score.value:.6g}")
+
+
+def _provenance(context: EvaluationContext, spec: EvaluatorSpec) -> dict[str, Scalar]:
+    data = context.dataset
+    return {
+        "evaluator": spec.name,
+        "evaluator_version": spec.version,
+        "dataset": data.name,
+        "dataset_size": data.size,
+        "dataset_fingerprint": data.fingerprint,
+    }
+
+
+def _check_finite(score: Score) -> None:
+    # A Score validates itself, unless it was built by `model_construct` or `model_copy`.
+    named = {"value": score.value, "uncertainty": score.uncertainty, **score.details}
+    for name, value in named.items():
+        if value is not None and not isfinite(value):
+            raise GenbenchError(f"`{score.name}`: {name} is not a finite number")
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, GenbenchError):
+        return f"{error.message} ({error.hint})" if error.hint else error.message
+    if isinstance(error, ValidationError) and error.title == Score.__name__:
+        return "; ".join(_explain_field(*part) for part in _fields(error))
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _fields(error: ValidationError) -> Iterator[tuple[str, str, str]]:
+    for part in error.errors(include_url=False):
+        yield ".".join(map(str, part["loc"])), part["type"], part["msg"]
+
+
+def _explain_field(place: str, kind: str, message: str) -> str:
+    return f"score's {place} is not a finite number" if kind == "finite_number" else f"score's {place}: {message}"
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Compute in full float32 and with deterministic convolutions, whatever training does, as every protocol says."""
+    cudnn = torch.backends.cudnn
+    before = (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, torch.get_float32_matmul_precision())
+    cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = False, True, False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before[:3]
+        torch.set_float32_matmul_precision(before[3])

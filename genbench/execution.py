@@ -1,0 +1,81 @@
+"""The machine that a run is executed on: the choice of device, and what the record says of it."""
+
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from genbench.errors import GenbenchError
+from genbench.records import Execution
+
+PACKAGES = ("genbench", "numpy", "pillow", "torch", "torch-fidelity", "torchvision")
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        GenbenchError: torch knows no such device, or it is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first = str(error).splitlines()[0]
+        raise GenbenchError(
+            f"--device {name} can't be used: {first}", "--device auto, or cpu, cuda, cuda:1, mps"
+        ) from error
+    return device
+
+
+def describe_execution(device: torch.device) -> Execution:
+    """Return how and on what this process executes."""
+    return Execution(
+        device=str(device),
+        device_name=torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine(),
+        engine="eager",
+        precision="float32",
+        threads=torch.get_num_threads(),
+        platform=platform.platform(),
+        versions={"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        git_commit=_git_commit(),
+    )
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the most memory this process has held: on the GPU where it computes on one, else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident if sys.platform == "darwin" else resident * 1024
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that runs, `+` where it has changes; None for an installed copy."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603
+        ["git", "-C", str(root), *arguments],  # noqa: S607
+        capture_output=True,
+        text=True,
+        timeout=5,
+        check=True,
+    )
+    return done.stdout.strip()

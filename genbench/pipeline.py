@@ -1,0 +1,265 @@
+"""A whole run, from its configuration to its record: prepare → build → train → evaluate → record."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Literal, Protocol
+
+import torch
+
+from genbench.config import RunConfig
+from genbench.data.batches import Batches
+from genbench.data.packed import PackedDataset
+from genbench.data.preparation import prepare
+from genbench.errors import GenbenchError
+from genbench.evaluate.context import EvaluationContext
+from genbench.evaluate.evaluation import Evaluation, evaluate
+from genbench.evaluate.pictures import write_pictures
+from genbench.execution import choose_device, describe_execution, peak_memory_bytes
+from genbench.interfaces import Model
+from genbench.networks import Blueprint, seeded
+from genbench.plugins import Kind, Plugins
+from genbench.records import Cost, DataFacts, Plugin, Record, RunIdentity
+from genbench.resolution import build_part, build_settings
+from genbench.store import RunFolder, lock, read_record, run_folder, write_config, write_record
+from genbench.train.checkpoint import Progress, read_progress
+from genbench.train.loop import Observer, train
+from genbench.train.weighting import WeightedSimilarity
+
+
+class RunObserver(Observer, Protocol):
+    """Whoever is told how a run goes."""
+
+    def preparing(self, done: int, total: int) -> None:
+        """Tell how many images are prepared."""
+
+    def said(self, message: str) -> None:
+        """Tell something in words."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where and how a run is executed; none of it moves a score by more than rounding.
+
+    Attributes:
+        runs: root of the store.
+        cache: of prepared data and classifiers.
+        source: the folder or archive with the data, or None.
+        device: `auto`, or torch's name of one.
+    """
+
+    runs: Path
+    cache: Path
+    source: Path | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A run's parts, ready to train."""
+
+    plugins: Plugins
+    config: RunConfig
+    folder: RunFolder
+    data: PackedDataset
+    model: Model
+    device: torch.device
+    prepare_s: float
+    began: datetime
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended, and what came of it."""
+
+    status: Literal["ok", "failed", "diverged"]
+    progress: Progress
+    reason: str | None = None
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    evaluate_s: float = 0.0
+
+
+def run(
+    plugins: Plugins, config: RunConfig, around: Surroundings, observer: RunObserver, stop: Callable[[], bool]
+) -> Record | None:
+    """Carry out a run, or what is left of it, and return its record; None where `stop` said so before it was done.
+
+    A finished run is returned as it stands, unless other scores are asked of it: then only those are computed anew.
+
+    Raises:
+        GenbenchError: the user can mend it; nothing that was done is lost.
+    """
+    similarity = config.similarity.name if config.similarity else None
+    folder = run_folder(around.runs, config.dataset.name, config.model.name, similarity, config.seed, config.hash())
+    with lock(folder.path):
+        done = _finished(folder, config)
+        if done is not None:
+            observer.said(f"done before: {folder.record_path}")
+            return done
+        assembled = assemble(plugins, config, folder, around, observer)
+        try:
+            ending = _train_and_evaluate(assembled, around.cache, observer, stop)
+        except (GenbenchError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            saved = read_progress(folder.checkpoint_path) or Progress()
+            _finish(assembled, Ending("failed", saved, f"{type(error).__name__}: {error}"), observer)
+            raise
+        return None if ending is None else _finish(assembled, ending, observer)
+
+
+def assemble(
+    plugins: Plugins, config: RunConfig, folder: RunFolder, around: Surroundings, observer: RunObserver
+) -> Assembled:
+    """Prepare the data and build the model."""
+    began = datetime.now(UTC)
+    device = choose_device(around.device)
+    write_config(folder, config.model_dump(mode="json"))
+    spec = plugins.dataset(config.dataset.name)
+    start = perf_counter()
+    dataset = build_part(plugins, spec, config.dataset.settings)
+    data = prepare(spec, dataset, config.dataset, around.source, around.cache, observer.preparing)
+    prepare_s = perf_counter() - start
+    for note in data.notes:
+        observer.said(f"note: {note}")
+    model = build_model(plugins, config, data).to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Assembled(plugins, config, folder, data, model, device, prepare_s, began)
+
+
+def build_model(plugins: Plugins, config: RunConfig, data: PackedDataset) -> Model:
+    """Build a run's model, with its weighted similarity, from the run's seed."""
+    with seeded(config.seed, "init"):
+        similarity = None
+        if config.similarity is not None:
+            measure = build_part(plugins, plugins.similarity(config.similarity.name), config.similarity.settings)
+            similarity = WeightedSimilarity(measure, config.training.similarity_weight)
+        blueprint = Blueprint(
+            channels=data.channels,
+            size=data.size,
+            network=config.network,
+            images=config.training.images,
+            seed=config.seed,
+            attribute_names=data.attribute_names,
+            similarity=similarity,
+        )
+        spec = plugins.model(config.model.name)
+        settings = build_settings(plugins, spec, config.model.settings)
+        target = plugins.resolve(spec.target)
+        model = target(blueprint) if settings is None else target(blueprint, settings)  # type: ignore[operator]
+    if not isinstance(model, Model):
+        raise GenbenchError(
+            f"model `{spec.name}`: {spec.target} is a {type(model).__name__}, expected a genbench Model"
+        )
+    return model
+
+
+def _finished(folder: RunFolder, config: RunConfig) -> Record | None:
+    """Return the record of a run that has ended, where it has all that is asked; a failed one is tried again."""
+    if not folder.record_path.exists():
+        return None
+    record = read_record(folder.record_path)
+    if record.config_hash != config.hash():
+        raise GenbenchError(
+            f"{folder.record_path}: of another configuration ({record.config_hash[:8]}, not {config.hash()[:8]})",
+            "a run's folder belongs to one configuration; move the record back to where it came from, or delete it",
+        )
+    same = record.config == config.model_dump(mode="json")
+    return record if record.status == "diverged" or (record.status == "ok" and same) else None
+
+
+def _train_and_evaluate(
+    parts: Assembled, cache: Path, observer: RunObserver, stop: Callable[[], bool]
+) -> Ending | None:
+    config = parts.config
+    batches = Batches.of(parts.data, config.training.batch_size, config.seed, config.training.flip, parts.device)
+    outcome = train(parts.model, batches, config, parts.folder, observer, stop)
+    if outcome.status == "stopped":
+        return None
+    if outcome.status == "diverged":
+        return Ending("diverged", outcome.progress, outcome.reason)
+    start = perf_counter()
+    context = EvaluationContext(parts.model, parts.data, config, parts.device, cache)
+    evaluation = evaluate(context, parts.plugins, config.evaluation.evaluators, observer.said)
+    write_pictures(context, parts.folder.images_path)
+    return Ending("ok", outcome.progress, evaluation=evaluation, evaluate_s=perf_counter() - start)
+
+
+def _finish(parts: Assembled, ending: Ending, observer: RunObserver) -> Record:
+    """Write the record, and tell the plugins that observe."""
+    record = compose_record(parts, ending)
+    write_record(parts.folder, record)
+    for problem in parts.plugins.run_finished(record):
+        observer.said(f"warning: {problem}")
+    return record
+
+
+def compose_record(parts: Assembled, ending: Ending) -> Record:
+    """Put together all that is known of a run that has ended."""
+    config, data, model, progress = parts.config, parts.data, parts.model, ending.progress
+    weighted = model.similarity if isinstance(model.similarity, WeightedSimilarity) else None
+    return Record(
+        status=ending.status,
+        reason=ending.reason,
+        run=RunIdentity(
+            model=config.model.name,
+            similarity=config.similarity.name if config.similarity else None,
+            dataset=config.dataset.name,
+            seed=config.seed,
+        ),
+        config=config.model_dump(mode="json"),
+        config_hash=config.hash(),
+        plugins=_origins(parts.plugins, config),
+        data=describe_data(data),
+        images_asked=config.training.images,
+        images_seen=progress.images_seen,
+        parameters={name: sum(p.numel() for p in network.parameters()) for name, network in model.networks.items()},
+        similarity_weight=float(weighted.weight) if weighted is not None and weighted.measured else None,
+        scores=ending.evaluation.scores,
+        skipped=ending.evaluation.skipped,
+        failures=ending.evaluation.failures,
+        cost=Cost(
+            prepare_s=parts.prepare_s,
+            train_s=progress.train_s,
+            evaluate_s=ending.evaluate_s,
+            images_per_s=progress.images_seen / progress.train_s if progress.train_s else 0.0,
+            peak_memory_bytes=peak_memory_bytes(parts.device),
+        ),
+        execution=describe_execution(parts.device),
+        started_utc=parts.began.isoformat(timespec="seconds"),
+        finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def describe_data(data: PackedDataset) -> DataFacts:
+    """Return the facts of a prepared data set."""
+    return DataFacts(
+        name=data.name,
+        size=data.size,
+        channels=data.channels,
+        fingerprint=data.fingerprint,
+        train=len(data.indices("train")),
+        validation=len(data.indices("validation")),
+        test=len(data.indices("test")),
+        attributes=len(data.attribute_names),
+        notes=data.notes,
+        skipped_images=len(data.skipped_images),
+    )
+
+
+def _origins(plugins: Plugins, config: RunConfig) -> tuple[Plugin, ...]:
+    """Return where each named part of the run came from."""
+    parts: list[tuple[Kind, Literal["model", "similarity", "evaluator", "dataset"], str]] = [
+        ("models", "model", config.model.name),
+        ("datasets", "dataset", config.dataset.name),
+        *(("evaluators", "evaluator", component.name) for component in config.evaluation.evaluators),
+    ]
+    if config.similarity is not None:
+        parts.append(("similarities", "similarity", config.similarity.name))
+    return tuple(
+        Plugin(kind=singular, name=name, distribution=origin[0], version=origin[1])
+        for kind, singular, name in parts
+        for origin in [plugins.origin(kind, name)]
+    )

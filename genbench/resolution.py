@@ -1,0 +1,282 @@
+"""From what a user asked for to a fully resolved `RunConfig`; imports no torch.
+
+Names are looked up, defaults filled in, settings and needs checked.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from genbench.config import (
+    Component,
+    DataConfig,
+    EvaluationConfig,
+    NetworkConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from genbench.errors import GenbenchError, did_you_mean
+from genbench.plugins import Plugins
+from genbench.specs import DatasetSpec, ModelSpec, SimilaritySpec, Spec
+
+Config = TypeVar("Config", bound=BaseModel)
+Values = dict[str, Any]
+
+SECTIONS = ("similarity", "dataset", "network", "training", "evaluation")
+"""What a dotted setting may begin with; one without a dot belongs to the model."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Defaults that stand in for the data set's own.
+
+    Attributes:
+        size: side in pixels, at most.
+        width: width factor, at most.
+        images: budget, at most.
+    """
+
+    size: int
+    width: float
+    images: int
+
+
+PRESETS = {"quick": Preset(size=32, width=0.25, images=30_000)}
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run as a user asks for it; None leaves a choice to the defaults.
+
+    Attributes:
+        evaluators: names, or None for those that run by default.
+        settings: `key=value` for the model, `similarity.key=value`, `dataset.key=value`, `network.key=value`,
+            `training.key=value`, `evaluation.key=value`, `evaluation.EVALUATOR.key=value`.
+    """
+
+    model: str
+    dataset: str
+    similarity: str | None = None
+    similarity_weight: str | None = None
+    seed: int = 0
+    preset: str | None = None
+    size: int | None = None
+    width: float | None = None
+    images: int | None = None
+    batch_size: int | None = None
+    evaluators: tuple[str, ...] | None = None
+    skip_bad_images: bool = False
+    settings: tuple[str, ...] = ()
+
+
+def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
+    """Return the run's whole configuration.
+
+    Raises:
+        GenbenchError: a name or setting that nothing answers to, a value of the wrong type or out of range, or a
+            similarity that does not fit the model or the data.
+    """
+    model, dataset = plugins.model(request.model), plugins.dataset(request.dataset)
+    given = _sections(request.settings)
+    defaults = _defaults(request, dataset)
+    network = _build(NetworkConfig, {"width": defaults.width} | given["network"], "network")
+    data_size = request.size or defaults.size
+    similarity = _similarity(plugins, request, model, dataset, data_size)
+    if similarity is None and given["similarity"]:
+        raise GenbenchError(f"model `{model.name}` has no similarity to set", "leave out the similarity.* settings")
+    training = {"images": defaults.images, "flip": dataset.flip} | _given(
+        batch_size=request.batch_size, similarity_weight=_number_or_auto(request.similarity_weight)
+    )
+    return RunConfig(
+        model=Component(name=model.name, settings=resolve_settings(plugins, model, given["model"])),
+        similarity=None
+        if similarity is None
+        else Component(name=similarity.name, settings=resolve_settings(plugins, similarity, given["similarity"])),
+        dataset=_build(
+            DataConfig,
+            {
+                "name": dataset.name,
+                "settings": resolve_settings(plugins, dataset, given["dataset"]),
+                "size": data_size,
+                "skip_bad_images": request.skip_bad_images,
+            },
+            "dataset",
+        ),
+        network=network,
+        training=_build(TrainingConfig, training | given["training"], "training"),
+        evaluation=_evaluation(plugins, request.evaluators, given["evaluation"]),
+        seed=request.seed,
+    )
+
+
+def build_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> Any:
+    """Return an instance of a spec's settings class, or None where the spec names none.
+
+    Raises:
+        GenbenchError: an unknown setting, or a value of the wrong type or out of range.
+    """
+    cls = plugins.resolve(spec.settings) if spec.settings else None
+    names = [field.name for field in fields(cls)] if cls else []
+    for key in values:
+        if key not in names:
+            guess = did_you_mean(key, names)
+            see = f"see `genbench show {spec.name}`"
+            raise GenbenchError(f"`{spec.name}` has no setting `{key}`", f"{guess} {see}" if guess else see)
+    if cls is None:
+        return None
+    try:
+        settings = TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        raise _invalid(error, f"`{spec.name}`", f"see `genbench show {spec.name}`") from error
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise GenbenchError(f"`{spec.name}`: setting `{name}` is {value}, expected a finite number")
+    return settings
+
+
+def build_part(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> Any:
+    """Return an instance of a spec's target, given its settings where the spec names any."""
+    cls = plugins.resolve(spec.target)
+    settings = build_settings(plugins, spec, values)
+    return cls() if settings is None else cls(settings)
+
+
+def resolve_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> Values:
+    """Return all settings of a spec, defaults filled in, as plain data."""
+    settings = build_settings(plugins, spec, values)
+    return {} if settings is None else asdict(settings)
+
+
+def _sections(settings: Sequence[str]) -> dict[str, Values]:
+    """Sort `key=value` texts by the section that they belong to."""
+    sections: dict[str, Values] = {name: {} for name in ("model", *SECTIONS)}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise GenbenchError(f"setting {text!r} is not of the form key=value", "for example -s gamma=0.1")
+        head, dot, rest = key.strip().partition(".")
+        section, name = (head, rest) if dot else ("model", head)
+        if section not in SECTIONS and dot:
+            guess = did_you_mean(section, SECTIONS)
+            raise GenbenchError(
+                f"setting `{key}`: unknown section `{section}`",
+                guess or f"known: {', '.join(SECTIONS)}; a setting of the model has no dot",
+            )
+        if name in sections[section]:
+            raise GenbenchError(f"setting `{key}` is given twice")
+        sections[section][name] = value.strip()
+    return sections
+
+
+def _defaults(request: RunRequest, dataset: DatasetSpec) -> Preset:
+    """Return size, width and budget: as asked, else the preset's, else the data set's."""
+    size, width, images = dataset.size, dataset.width, dataset.images
+    if request.preset is not None:
+        if request.preset not in PRESETS:
+            guess = did_you_mean(request.preset, PRESETS)
+            raise GenbenchError(f"unknown preset `{request.preset}`", guess or f"known: {', '.join(PRESETS)}")
+        preset = PRESETS[request.preset]
+        size, width, images = min(size, preset.size), min(width, preset.width), min(images, preset.images)
+    return Preset(
+        size=size if request.size is None else request.size,
+        width=width if request.width is None else request.width,
+        images=images if request.images is None else request.images,
+    )
+
+
+def _similarity(
+    plugins: Plugins, request: RunRequest, model: ModelSpec, dataset: DatasetSpec, size: int
+) -> SimilaritySpec | None:
+    """Return the run's similarity, having checked that model and data have what it needs."""
+    if model.similarity is None:
+        if request.similarity is not None or request.similarity_weight is not None:
+            raise GenbenchError(
+                f"model `{model.name}` reconstructs nothing, so it takes no similarity", "leave out --similarity"
+            )
+        return None
+    spec = plugins.similarity(request.similarity or model.similarity)
+    pairing = f"similarity `{spec.name}` with model `{model.name}` on `{dataset.name}`"
+    if spec.needs.discriminator and not model.discriminator:
+        able = [
+            m.name for m in plugins.specs("models") if isinstance(m, ModelSpec) and m.discriminator and m.similarity
+        ]
+        raise GenbenchError(
+            f"{pairing}: it compares a discriminator's features, and this model has no discriminator",
+            f"models with one: {', '.join(able) or 'none installed'}",
+        )
+    if size < spec.needs.min_size:
+        raise GenbenchError(
+            f"{pairing}: it needs images of at least {spec.needs.min_size} px, these have {size}",
+            f"--size {spec.needs.min_size}",
+        )
+    if spec.needs.channels not in (None, dataset.channels):
+        raise GenbenchError(
+            f"{pairing}: it needs {spec.needs.channels} channels, these images have {dataset.channels}",
+            "choose another similarity: `genbench list similarities`",
+        )
+    return spec
+
+
+def _evaluation(plugins: Plugins, names: tuple[str, ...] | None, given: Values) -> EvaluationConfig:
+    """Return the evaluators asked for, or those that run by default, each with its settings."""
+    chosen = (
+        [spec.name for spec in plugins.specs("evaluators") if getattr(spec, "default", False)]
+        if names is None
+        else names
+    )
+    specs = [plugins.evaluator(name) for name in dict.fromkeys(chosen)]
+    own = {key: value for key, value in given.items() if "." not in key}
+    per_evaluator: dict[str, Values] = {spec.name: {} for spec in specs}
+    for key, value in given.items():
+        name, dot, setting = key.rpartition(".")
+        if not dot:
+            continue
+        if name not in per_evaluator:
+            raise GenbenchError(
+                f"setting `evaluation.{key}`: evaluator `{name}` is not part of this run",
+                did_you_mean(name, per_evaluator) or f"it runs: {', '.join(per_evaluator) or 'none'}",
+            )
+        per_evaluator[name][setting] = value
+    components = [
+        Component(name=spec.name, settings=resolve_settings(plugins, spec, per_evaluator[spec.name])) for spec in specs
+    ]
+    return _build(EvaluationConfig, own | {"evaluators": components}, "evaluation")
+
+
+def _build(cls: type[Config], values: Values, where: str) -> Config:
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        unknown = next((e for e in error.errors() if e["type"] == "extra_forbidden"), None)
+        guess = did_you_mean(str(unknown["loc"][0]), cls.model_fields) if unknown else None
+        raise _invalid(error, where, guess or f"known: {', '.join(cls.model_fields)}") from error
+
+
+def _invalid(error: ValidationError, where: str, hint: str) -> GenbenchError:
+    """Turn the first of pydantic's complaints into ours."""
+    first = error.errors()[0]
+    place = ".".join(
+        str(part) for part in first["loc"] if not str(part).startswith(("constrained", "literal", "float"))
+    )
+    if first["type"] == "extra_forbidden":
+        return GenbenchError(f"{where} has no setting `{place}`", hint)
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return GenbenchError(f"{where}: setting `{place}` is {first['input']!r}: {message}", hint)
+
+
+def _number_or_auto(text: str | None) -> float | str | None:
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise GenbenchError(f"--similarity-weight is {text!r}, expected `auto` or a number over 0") from None
+
+
+def _given(**values: Any) -> Values:
+    """Return the values that are not None."""
+    return {key: value for key, value in values.items() if value is not None}

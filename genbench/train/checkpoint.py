@@ -1,0 +1,94 @@
+"""Checkpoints: one safetensors file of tensors, progress and configuration in its header; nothing is unpickled."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import safetensors
+from safetensors.torch import load, save
+from torch import Tensor
+
+from genbench.errors import GenbenchError
+from genbench.interfaces import Model
+from genbench.store import write_atomic
+from genbench.train.optimisers import Optimisers, dump_optimisers, restore_optimisers
+
+FORMAT = "genbench.checkpoint/1"
+_MODEL, _OPTIMISER = "model/", "optimiser/"
+
+
+@dataclass
+class Progress:
+    """How far a run has come, and what it has spent.
+
+    Attributes:
+        images_seen: training images, repeats counted.
+        train_s: wall-clock seconds of training, over all parts of a resumed run.
+        window: sums since the last row of the training curve, by scalar.
+        window_steps: steps in that window.
+    """
+
+    images_seen: int = 0
+    train_s: float = 0.0
+    window: dict[str, float] = field(default_factory=dict)
+    window_steps: int = 0
+
+
+def save_checkpoint(path: Path, model: Model, optimisers: Optimisers, progress: Progress, config_hash: str) -> None:
+    """Write the whole state of a run; a crash leaves the checkpoint before it."""
+    tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
+    tensors |= {_OPTIMISER + name: value for name, value in dump_optimisers(optimisers).items()}
+    header = {"format": FORMAT, "config_hash": config_hash, "progress": json.dumps(asdict(progress), allow_nan=False)}
+    # A checkpoint must not share memory between tensors, nor depend on their memory format.
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    write_atomic(path, save(plain, header))
+
+
+def load_checkpoint(path: Path, model: Model, optimisers: Optimisers, config_hash: str) -> Progress | None:
+    """Put a run's state back and return its progress, or None where there is no checkpoint.
+
+    Raises:
+        GenbenchError: the file can't be read, or is of another configuration.
+    """
+    if not path.exists():
+        return None
+    header, tensors = _read(path)
+    if header.get("format") != FORMAT:
+        raise GenbenchError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}", _START_AGAIN)
+    if header.get("config_hash") != config_hash:
+        raise GenbenchError(
+            f"{path}: of another configuration ({str(header.get('config_hash'))[:8]}, this run's is {config_hash[:8]})",
+            "a run's folder belongs to one configuration; move the checkpoint back to where it came from, or delete it",
+        )
+    try:
+        progress = Progress(**json.loads(header["progress"]))
+        model.load_state_dict(_under(_MODEL, tensors))
+        restore_optimisers(optimisers, _under(_OPTIMISER, tensors))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise GenbenchError(f"{path}: does not fit this model: {error}", _START_AGAIN) from error
+    return progress
+
+
+def read_progress(path: Path) -> Progress | None:
+    """Return a checkpoint's progress alone, or None where there is no readable checkpoint."""
+    try:
+        header, _ = _read(path)
+        return Progress(**json.loads(header["progress"]))
+    except (GenbenchError, KeyError, TypeError, ValueError):
+        return None
+
+
+_START_AGAIN = "delete the checkpoint to start this run again from the beginning"
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            header = file.metadata() or {}
+        return header, load(path.read_bytes())
+    except (safetensors.SafetensorError, OSError) as error:
+        raise GenbenchError(f"{path}: can't be read: {error}", _START_AGAIN) from error
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,56 @@
+"""One optimiser for each network, and its state as plain tensors."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from genbench.config import TrainingConfig
+from genbench.interfaces import Model
+from genbench.train.gradients import Gradients, trainable
+
+Optimisers = dict[str, torch.optim.Optimizer]
+
+
+def build_optimisers(model: Model, config: TrainingConfig) -> Optimisers:
+    """Build each network's optimiser; all are set alike."""
+    return {name: _build(network, config) for name, network in model.networks.items() if trainable(network)}
+
+
+def _build(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    if config.optimiser == "adam":
+        # β1 of Radford et al. 2016, section 4: 0.9 oscillates once a discriminator is in play.
+        return torch.optim.Adam(trainable(network), config.learning_rate, betas=(0.5, 0.999))
+    return torch.optim.RMSprop(trainable(network), config.learning_rate)
+
+
+def step(model: Model, optimisers: Optimisers, gradients: Gradients) -> None:
+    """Move each network that has a gradient and an open gate; leave all others, and their optimisers, as they are."""
+    for name, network_gradients in gradients.of.items():
+        gate = gradients.gates.get(name)
+        if gate is not None and not bool(gate):
+            continue
+        for parameter, gradient in zip(trainable(model.networks[name]), network_gradients, strict=True):
+            parameter.grad = gradient
+        optimisers[name].step()
+        optimisers[name].zero_grad(set_to_none=True)
+
+
+def dump_optimisers(optimisers: Optimisers) -> dict[str, Tensor]:
+    """Return every optimiser's state as tensors under `network/parameter index/key`."""
+    tensors = {}
+    for name, optimiser in optimisers.items():
+        for index, state in optimiser.state_dict()["state"].items():
+            for key, value in state.items():
+                tensors[f"{name}/{index}/{key}"] = torch.as_tensor(value)
+    return tensors
+
+
+def restore_optimisers(optimisers: Optimisers, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `dump_optimisers` returned, into optimisers built from the same configuration."""
+    states: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in optimisers}
+    for path, value in tensors.items():
+        name, index, key = path.rsplit("/", 2)
+        states[name].setdefault(int(index), {})[key] = value
+    for name, optimiser in optimisers.items():
+        optimiser.load_state_dict({"state": states[name], "param_groups": optimiser.state_dict()["param_groups"]})

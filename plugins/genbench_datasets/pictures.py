@@ -1,0 +1,145 @@
+"""Decoding and resizing of many pictures on all cores."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from struct import error as StructError
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from genbench.errors import GenbenchError
+from genbench.interfaces import DataRequest
+
+Pixels = npt.NDArray[np.uint8]
+
+_CHUNK = 64
+_UNREADABLE = (
+    OSError,  # what Pillow raises for most files, truncated ones included
+    ValueError,
+    SyntaxError,  # Pillow's for broken PNG files
+    EOFError,
+    StructError,
+    zlib.error,
+    zipfile.BadZipFile,  # a member's checksum
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pictures as arrays.
+
+    Attributes:
+        images: (N, size, size, 3) of the readable ones, in their order.
+        kept: (N,), their places in the list that was asked for.
+        skipped: names of the unreadable ones.
+        sizes: all widths and heights that were met.
+    """
+
+    images: Pixels
+    kept: npt.NDArray[np.int64]
+    skipped: tuple[str, ...]
+    sizes: frozenset[tuple[int, int]]
+
+
+def decode_all(
+    where: Path,
+    names: Sequence[str],
+    open_picture: Callable[[str], Image.Image],
+    fit: Callable[[Image.Image], Image.Image],
+    request: DataRequest,
+) -> Decoded:
+    """Decode pictures with threads; Pillow releases the interpreter's lock.
+
+    Args:
+        where: the folder or archive, for errors.
+        names: what to read there.
+        open_picture: opens one by name; called from many threads.
+        fit: turns one into RGB of the requested size.
+        request: size, progress, and whether unreadable pictures are skipped.
+
+    Raises:
+        GenbenchError: a picture can't be read, or all of them are bad.
+    """
+    images = np.empty((len(names), request.size, request.size, 3), np.uint8)
+    good = np.zeros(len(names), bool)
+    sizes: set[tuple[int, int]] = set()
+
+    def decode(places: range) -> int:
+        for place in places:
+            try:
+                with open_picture(names[place]) as picture:
+                    images[place] = np.asarray(fit(picture))
+                    sizes.add(picture.size)
+                    good[place] = True
+            except _UNREADABLE as error:
+                if not request.skip_bad_images:
+                    raise _bad_picture(where, names[place], error) from error
+        return len(places)
+
+    chunks = [range(start, min(start + _CHUNK, len(names))) for start in range(0, len(names), _CHUNK)]
+    with ThreadPoolExecutor(_cores()) as pool:
+        done = 0
+        try:
+            for count in pool.map(decode, chunks):
+                done += count
+                request.progress(done, len(names))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    kept = np.flatnonzero(good)
+    if not len(kept):
+        raise GenbenchError(f"{where}: none of {len(names)} images can be read: {first_few(names)}")
+    skipped = tuple(name for name, readable in zip(names, good, strict=True) if not readable)
+    return Decoded(images if good.all() else images[kept], kept, skipped, frozenset(sizes))
+
+
+def crop_and_resize(picture: Image.Image, box: tuple[int, int, int, int], size: int) -> Image.Image:
+    """Crop (left, top, right, bottom), then resize with Pillow's antialiased bicubic filter."""
+    return picture.crop(box).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def resize_grey(images: Pixels, size: int, progress: Callable[[int, int], None]) -> Pixels:
+    """Resize (N, H, W) with Pillow's antialiased bicubic filter to (N, size, size, 1)."""
+    if images.shape[1:] == (size, size):
+        return np.array(images[..., None])
+    resized = np.empty((len(images), size, size, 1), np.uint8)
+    for place, image in enumerate(images):
+        resized[place, ..., 0] = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+        if place % 1024 == 1023 or place + 1 == len(images):
+            progress(place + 1, len(images))
+    return resized
+
+
+def one_hot(labels: npt.NDArray[np.uint8], classes: int) -> Pixels:
+    """Return (N, classes) in {0, 1} for labels (N,)."""
+    return np.equal(labels[:, None], np.arange(classes)).astype(np.uint8)
+
+
+def split_by_index(train: int, validation: int, test: int) -> Pixels:
+    """Return the splits of images that stand in this order."""
+    return np.array([0] * train + [1] * validation + [2] * test, np.uint8)
+
+
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """Return some names for an error: `a, b, c, …`."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _bad_picture(where: Path, name: str, error: Exception) -> GenbenchError:
+    return GenbenchError(
+        f"{where}: {name}: unreadable image: {error or type(error).__name__}",
+        "replace the file, or leave unreadable images out and have them counted with `--skip-bad-images`",
+    )
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # where a container or a batch system lends fewer than the machine has
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

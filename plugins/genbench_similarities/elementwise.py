@@ -1,0 +1,81 @@
+"""Similarities that compare two images element by element: in pixels, or in a discriminator's features."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genbench.errors import GenbenchError, did_you_mean
+from genbench.interfaces import Similarity, View
+from genbench_similarities.settings import DisLSettings, ElementwiseSettings
+
+DEFAULT_LAYERS = ("down3", "hidden2")
+"""Dis_l of the paper: the third strided convolution; its nearest kin in an MLP."""
+
+
+def _precise(values: Tensor) -> Tensor:
+    """Return values in float32 at least: a sum of thousands of squares does not fit half precision."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+class Elementwise(Similarity):
+    """The base: reduces an element-wise cost to one number for each image."""
+
+    def __init__(self, settings: ElementwiseSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def reduce(self, cost: Tensor) -> Tensor:
+        """Reduce (N, ...) to (N,)."""
+        flat = cost.flatten(1)
+        return flat.sum(1) if self.settings.reduction == "sum" else flat.mean(1)
+
+
+class Mse(Elementwise):
+    """Gaussian likelihood of the pixels with unit variance: ½(x - x̃)² (Larsen et al. 2016, equation 2)."""
+
+    def forward(self, real: View, fake: View) -> Tensor:
+        return self.reduce(0.5 * (_precise(real.images) - _precise(fake.images)).square())
+
+
+class L1(Elementwise):
+    """Laplace likelihood of the pixels with unit scale: |x - x̃|."""
+
+    def forward(self, real: View, fake: View) -> Tensor:
+        return self.reduce((_precise(real.images) - _precise(fake.images)).abs())
+
+
+class Bce(Elementwise):
+    """Cross-entropy of the pixels read as probabilities, (1 + x)/2 (Kingma & Welling 2014, appendix C.1)."""
+
+    def forward(self, real: View, fake: View) -> Tensor:
+        # Clamped away from 0 and 1, where tanh has saturated and the logarithm's gradient would be infinite.
+        probability = (0.5 * (1 + _precise(fake.images))).clamp(1e-6, 1 - 1e-6)
+        return self.reduce(F.binary_cross_entropy(probability, 0.5 * (1 + _precise(real.images)), reduction="none"))
+
+
+class DisL(Elementwise):
+    """Gaussian likelihood, with unit variance, of a discriminator's layer (Larsen et al. 2016, equations 7 and 8)."""
+
+    settings: DisLSettings
+
+    def __init__(self, settings: DisLSettings) -> None:
+        super().__init__(settings)
+
+    def forward(self, real: View, fake: View) -> Tensor:
+        layer = self._layer(real.features)
+        return self.reduce(0.5 * (_precise(real.features[layer]) - _precise(fake.features[layer])).square())
+
+    def _layer(self, features: Mapping[str, Tensor]) -> str:
+        if self.settings.layer in features:
+            return self.settings.layer
+        if self.settings.layer == "default":
+            for layer in DEFAULT_LAYERS:
+                if layer in features:
+                    return layer
+        guess = did_you_mean(self.settings.layer, features)
+        raise GenbenchError(
+            f"dis-l: this discriminator has no layer `{self.settings.layer}`",
+            f"{guess + ' ' if guess else ''}its layers: {', '.join(features)}",
+        )

@@ -1,0 +1,23 @@
+"""Settings of the similarities of this package. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+
+@dataclass(frozen=True)
+class ElementwiseSettings:
+    """How the errors of an image's elements become one number."""
+
+    reduction: Annotated[
+        Literal["sum", "mean"],
+        "over an image's elements: `sum` is the log-likelihood, in nats; `mean` divides it by their number",
+    ] = "sum"
+
+
+@dataclass(frozen=True)
+class DisLSettings(ElementwiseSettings):
+    """Where in the discriminator to compare."""
+
+    layer: Annotated[
+        str, "layer of the discriminator; `default` is `down3`, the third strided convolution, or `hidden2` of an MLP"
+    ] = "default"

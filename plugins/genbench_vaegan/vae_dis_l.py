@@ -1,0 +1,81 @@
+"""VAE_Dis_l: a VAE measured in the features of a discriminator trained beforehand (Larsen et al. 2016, section 4)."""
+
+import torch
+from torch import Tensor, nn
+
+from genbench.adversarial.costs import costs, gates
+from genbench.interfaces import Batch, Losses, Model, Posterior, Similarity, View
+from genbench.networks import Blueprint, Discrimination
+from genbench_vaegan.settings import VaeDisLSettings
+
+
+class VaeDisL(Model):
+    """First a GAN trains the discriminator; then the discriminator stands still, and encoder and decoder train.
+
+    The GAN's generator is a network apart, idle after the first part, so that the VAE's decoder starts afresh. Both
+    parts together see the run's budget.
+    """
+
+    similarity: Similarity
+
+    def __init__(self, blueprint: Blueprint, settings: VaeDisLSettings) -> None:
+        super().__init__(blueprint)
+        self.settings = settings
+        self.similarity_from = round(settings.discriminator_share * blueprint.images)
+        self.networks = nn.ModuleDict(
+            {
+                "encoder": blueprint.encoder(),
+                "decoder": blueprint.decoder(),
+                "discriminator": blueprint.discriminator(),
+                "generator": blueprint.decoder(),
+            }
+        )
+
+    def losses(self, batch: Batch) -> Losses:
+        return self._gan(batch) if batch.images_seen < self.similarity_from else self._vae(batch)
+
+    def _gan(self, batch: Batch) -> Losses:
+        latents = torch.randn(len(batch.images), self.blueprint.network.latent_size, device=batch.images.device)
+        on_real = self.networks["discriminator"](batch.images)
+        on_prior = self.networks["discriminator"](self.networks["generator"](latents))
+        played = costs(on_real.logits, {"prior": on_prior.logits}, self.settings)
+        generator_moves, discriminator_moves = gates(played, self.settings)
+        return Losses(
+            of={"generator": played.generator, "discriminator": played.discriminator},
+            log={"gan.real": played.real, "gan.fake": played.fake},
+            gates={"generator": generator_moves, "discriminator": discriminator_moves},
+        )
+
+    def _vae(self, batch: Batch) -> Losses:
+        posterior = self.encode(batch)
+        reconstruction = self.decode(posterior.sample())
+        like = self.similarity(
+            View(batch.images, self._judge(batch.images).features),
+            View(reconstruction, self._judge(reconstruction).features),
+        ).mean()
+        kl = posterior.kl().mean()
+        # KL has no gradient in the decoder, so one loss serves both, in one backward pass.
+        total = self.settings.kl_weight * kl + like
+        return Losses(of={"encoder": total, "decoder": total}, log={"kl": kl, "like": like})
+
+    def _judge(self, images: Tensor) -> Discrimination:
+        """Run the finished discriminator in evaluation mode: a fixed measure must not depend on the rest of the batch."""
+        discriminator = self.networks["discriminator"].eval()
+        judged: Discrimination = discriminator(images)
+        discriminator.train(self.training)
+        return judged
+
+    def encode(self, batch: Batch) -> Posterior:
+        posterior: Posterior = self.networks["encoder"](batch.images)
+        return posterior
+
+    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
+        images: Tensor = self.networks["decoder"](latents)
+        return images
+
+    def views(self, batch: Batch) -> tuple[View, View]:
+        reconstruction = self.decode(self.encode(batch).sample()).detach().requires_grad_()
+        return (
+            View(batch.images, self._judge(batch.images).features),
+            View(reconstruction, self._judge(reconstruction).features),
+        )
