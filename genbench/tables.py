@@ -43,7 +43,7 @@ class Grid:
 def grid(table: Table) -> Grid:
     """Lay a table out as text."""
     settings = ("settings",) if any(row.settings for row in table.rows) else ()
-    headings = (*("model", "similarity"), *settings, "seeds", *map(heading, table.columns), "img/s ↑", "time ↓")
+    headings = (*("model", "similarity"), *settings, "seeds", *map(heading, table.columns), "img/s", "time")
     return Grid(2 + len(settings), headings, tuple(_entries(row, bool(settings)) for row in table.rows))
 
 

@@ -160,7 +160,9 @@ def _rich(text: Grid, layout: _Layout, columns: Sequence[int], stars: bool, *, f
     for row in text.rows:
         labels = [row[i].text for i in names]
         stacked = (
-            ["\n".join(part for label in labels for part in label.split(" ") if part)] if layout.labels else labels
+            ["\n".join(part for label in labels for part in label.split(" ") if part != "–")]
+            if layout.labels
+            else labels
         )
         table.add_row(*map(Text, stacked), *(_rich_entry(row[i], layout, stars) for i in columns))
     return table

@@ -74,9 +74,7 @@ def stoppable() -> Iterator[Stop]:
     "--data",
     "source",
     type=click.Path(path_type=Path),
-    envvar="GENBENCH_DATA",
-    show_envvar=True,
-    help="Folder or archive where the data set lies.",
+    help="Folder or archive where the data set lies.  [env var: GENBENCH_DATA]",
 )
 @click.option("--skip-bad-images", is_flag=True, help="Leave out unreadable images, and count them in the record.")
 @click.option(
@@ -143,14 +141,14 @@ def run(
     import torch
 
     from genbench.cli.progress import observing
-    from genbench.data.preparation import cache_folder
+    from genbench.data.sources import cache_folder, source_folder
     from genbench.execution import choose_device
     from genbench.pipeline import Surroundings
     from genbench.pipeline import run as carry_out
 
     if threads is not None:
         torch.set_num_threads(threads)
-    around = Surroundings(runs, cache_folder(), source, device)
+    around = Surroundings(runs, cache_folder(), source_folder(source), device)
     on_cpu = choose_device(device).type == "cpu"
     with stoppable() as stop, observing(warn_if_slow=on_cpu) as observer:
         record = carry_out(plugins, config, around, observer, stop)

@@ -1,6 +1,7 @@
 """The attribute classifier: one small network for each prepared data set, shared by all runs on it.
 
-It is trained from a seed of its own, never from the run's, so that the same weights judge all models on a data set. Their SHA-256 stands in the protocol of each score that uses it.
+It is trained from a seed of its own, never from the run's, so that the same weights judge all models on a data set.
+Their SHA-256 stands in the protocol of each score that uses it.
 """
 
 import json

@@ -1,6 +1,7 @@
 """`EvaluationContext`: all that evaluators see of a trained model and its data.
 
-Everything is computed in eval mode, without gradients, in float32 and from seeds of its own: no score depends on the batch size or on which other evaluators ran before it.
+Everything is computed in eval mode, without gradients, in float32 and from seeds of its own: no score depends on the
+batch size or on which other evaluators ran before it.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genbench.config import RunConfig
-from genbench.data.packed import PackedDataset
+from genbench.data.packed import PackedDataset, Split
 from genbench.errors import GenbenchError, NotApplicable
 from genbench.evaluate import classifier, reference
 from genbench.evaluate.classifier import AttributeClassifier
@@ -23,7 +24,6 @@ from genbench.networks import seeded
 from genbench.randomness import derive
 from genbench.records import Scalar
 
-Split = Literal["train", "validation", "test"]
 Subject = tuple[Literal["real"], Split] | tuple[Literal["reconstructions"], Split] | tuple[Literal["samples"], int]
 """A set of images: real ones of a split, their reconstructions, or so many samples."""
 
@@ -139,8 +139,7 @@ class EvaluationContext:
         Raises:
             GenbenchError: the model gives images of another shape, or values that are not finite.
         """
-        starts = range(0, len(latents), self.batch_size)
-        return torch.cat([self._decode(latents[start : start + self.batch_size], start) for start in starts])
+        return self._decode_all(latents, 0)
 
     def classifier(self) -> AttributeClassifier:
         """Return the data set's attribute classifier, training it where no run has yet.
@@ -203,10 +202,15 @@ class EvaluationContext:
     def _sample_block(self, block: int) -> Tensor:
         if block in self._samples:
             return self._samples[block]
-        images = to_uint8(self.decode(self._noise("samples", block))).cpu()
+        images = to_uint8(self._decode_all(self._noise("samples", block), block * NOISE_BLOCK)).cpu()
         if (len(self._samples) + 1) * images.nbytes <= KEPT_BYTES:
             self._samples[block] = images
         return images
+
+    def _decode_all(self, latents: Tensor, place: int) -> Tensor:
+        """Decode in batches; `place` is that of the first among all that belong together."""
+        starts = range(0, len(latents), self.batch_size)
+        return torch.cat([self._decode(latents[start : start + self.batch_size], place + start) for start in starts])
 
     @torch.no_grad()
     def _encode(self, start: int, images: Tensor) -> Tensor:

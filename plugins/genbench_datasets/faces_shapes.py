@@ -22,7 +22,8 @@ def ellipse(x: Floats, y: Floats, half_width: Size, half_height: Size) -> Floats
     level = np.sqrt(u * u + v * v)
     u, v = u / _f(half_width), v / _f(half_height)
     slope = np.sqrt(u * u + v * v)
-    return level * (level - np.float32(1)) / np.maximum(slope, np.float32(1e-3))
+    distance: Floats = level * (level - np.float32(1)) / np.maximum(slope, np.float32(1e-3))
+    return distance
 
 
 def box(x: Floats, y: Floats, half_width: Size, half_height: Size, rounding: float) -> Floats:
@@ -31,7 +32,8 @@ def box(x: Floats, y: Floats, half_width: Size, half_height: Size, rounding: flo
     v = np.abs(y) - _f(half_height) + np.float32(rounding)
     outside_u, outside_v = np.maximum(u, np.float32(0)), np.maximum(v, np.float32(0))
     outside = np.sqrt(outside_u * outside_u + outside_v * outside_v)
-    return outside + np.minimum(np.maximum(u, v), np.float32(0)) - np.float32(rounding)
+    distance: Floats = outside + np.minimum(np.maximum(u, v), np.float32(0)) - np.float32(rounding)
+    return distance
 
 
 def stroke(x: Floats, y: Floats, run: float, rise: float, radius: Size) -> Floats:

@@ -25,7 +25,7 @@ _FOLDERS = ("MNIST", "FashionMNIST")
 class Mnist(Dataset):
     """Handwritten digits: the official test images test, the last twelfth (5,000) of the others validate.
 
-    Reads plain or gzipped idx files in `source`, in its folder `raw`, or where torchvision puts them; an attribute a class.
+    Reads plain or gzipped idx files in `source`, in its `raw`, or where torchvision puts them; an attribute a class.
     """
 
     folder: ClassVar[str] = "MNIST"

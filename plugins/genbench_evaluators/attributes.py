@@ -2,8 +2,8 @@
 
 An attribute's vector is the mean latent of the images with it minus the mean of those without (Larsen et al. 2016,
 section 4.2). Each image's latent is moved along one vector, towards having the attribute where it lacks it and away
-where it has it, and decoded. The classifier then says which attributes the edited image shows; the target is the image's
-own attributes with that one flipped.
+where it has it, and decoded. The classifier then says which attributes the edited image shows; the target is the
+image's own attributes with that one flipped.
 """
 
 from collections.abc import Iterable

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from genbench.data.packed import Split
 from genbench.errors import NotApplicable
-from genbench.evaluate.context import EvaluationContext, Split, Subject
+from genbench.evaluate.context import EvaluationContext, Subject
 from genbench.evaluate.extractors import Extractor
 from genbench.evaluate.moments import frechet_distance
 from genbench.interfaces import Evaluator

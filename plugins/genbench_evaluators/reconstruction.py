@@ -5,7 +5,8 @@ from math import sqrt
 
 import torch
 
-from genbench.evaluate.context import EvaluationContext, Split
+from genbench.data.packed import Split
+from genbench.evaluate.context import EvaluationContext
 from genbench.interfaces import Evaluator
 from genbench.records import Score
 

@@ -1,0 +1,388 @@
+"""The first-party evaluators on models and images whose scores are known."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import genbench_evaluators
+from genbench.config import Component, RunConfig
+from genbench.data.packed import PackedDataset
+from genbench.errors import NotApplicable
+from genbench.evaluate import extractors
+from genbench.evaluate.context import EvaluationContext
+from genbench.evaluate.evaluation import Evaluation, evaluate
+from genbench.interfaces import Batch, Losses, Model, Posterior
+from genbench.plugins import Plugins
+from genbench.records import Score
+from genbench_evaluators.attributes import attribute_vectors
+
+CPU = torch.device("cpu")
+SIZE = 8
+NAMES = ("top-left", "top-right", "bottom-left")
+LATENT = 4
+"""One dimension for each quarter of an image; the fourth belongs to no attribute."""
+
+
+class Quarters(Model):
+    """A linear model that knows how the images were made: z_k is the brightness of quarter k."""
+
+    def __init__(self, channels: int = 1) -> None:
+        nn.Module.__init__(self)
+        self.channels = channels
+
+    def losses(self, batch: Batch) -> Losses:
+        raise NotImplementedError
+
+    def encode(self, batch: Batch) -> Posterior:
+        mean = nn.functional.avg_pool2d(batch.images[:, :1], SIZE // 2).flatten(1) * 4
+        return Posterior(mean, torch.zeros_like(mean))
+
+    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
+        quarters = (latents / 4).unflatten(1, (1, 2, 2)).expand(-1, self.channels, -1, -1)
+        return nn.functional.interpolate(quarters, scale_factor=SIZE // 2).clamp(-1, 1)
+
+
+class Generator(Quarters):
+    def encode(self, batch: Batch) -> Posterior:
+        raise NotApplicable("Generator has no encoder")
+
+
+class Grey(Quarters):
+    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
+        return torch.zeros(len(latents), self.channels, SIZE, SIZE)
+
+
+def quarters(channels: int = 1, count: int = 1000, test: int = 100, permuted: int | None = None) -> PackedDataset:
+    """Build images whose quarter k is brighter where they have attribute k; `permuted` is shuffled in training."""
+    generator = np.random.default_rng(0)
+    splits = np.repeat([0, 1, 2], [count - 2 * test, test, test]).astype(np.uint8)
+    attributes = generator.integers(0, 2, (count, 3), dtype=np.uint8)
+    latents = np.concatenate([attributes * 2.0 - 1, np.zeros((count, 1))], 1) + generator.normal(0, 0.4, (count, 4))
+    values = np.round((latents / 4 + 1) * 127.5).clip(0, 255).astype(np.uint8).reshape(count, 2, 2, 1)
+    images = values.repeat(SIZE // 2, 1).repeat(SIZE // 2, 2).repeat(channels, 3)
+    if permuted is not None:
+        train = splits == 0
+        attributes[train, permuted] = generator.permutation(attributes[train, permuted])
+    return PackedDataset(
+        "quarters", SIZE, channels, f"{channels}-{permuted}", images, splits, attributes, NAMES, (), ()
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+Build = Callable[..., EvaluationContext]
+
+
+@pytest.fixture(scope="module")
+def build(cache: Path) -> Build:
+    def build(
+        model: Model, data: PackedDataset | None = None, batch_size: int = 64, samples: int = 200, seed: int = 0
+    ) -> EvaluationContext:
+        config = RunConfig.model_validate(
+            {
+                "model": {"name": "quarters"},
+                "similarity": None,
+                "dataset": {"name": "quarters", "size": SIZE},
+                "network": {"latent_size": LATENT},
+                "training": {"images": 1},
+                "evaluation": {"samples": samples},
+                "seed": seed,
+            }
+        )
+        return EvaluationContext(model, data or quarters(), config, CPU, cache, batch_size)
+
+    return build
+
+
+def run(context: EvaluationContext, name: str, **settings: object) -> Evaluation:
+    component = Component(name=name, settings=settings)
+    return evaluate(context, Plugins.of(genbench_evaluators), (component,), lambda line: None)
+
+
+def score(context: EvaluationContext, name: str, of: str | None = None, **settings: object) -> Score:
+    found = run(context, name, **settings)
+    assert not found.failures
+    return next(s for s in found.scores if s.name == (of or name))
+
+
+# -- mse
+
+
+def test_a_model_that_inverts_itself_has_no_error(build: Build) -> None:
+    found = score(build(Quarters()), "mse")
+    assert found.value < 1e-12
+    assert found.direction == "lower"
+
+
+def test_mse_is_numpys(build: Build) -> None:
+    data = quarters()
+    found = score(build(Grey(), data), "mse")
+    errors = ((data.images[data.indices("test")] / 255.0 - 0.5) ** 2).reshape(100, -1).mean(1)
+    assert found.value == pytest.approx(errors.mean(), rel=1e-6)
+    assert found.uncertainty == pytest.approx(errors.std(ddof=1) / 10, rel=1e-5)
+    assert found.protocol["pixel_range"] == "[0, 1]"
+    assert found.protocol["latents"] == "posterior mean"
+    assert found.protocol["images"] == 100
+
+
+def test_mse_without_an_encoder_is_skipped(build: Build) -> None:
+    found = run(build(Generator()), "mse")
+    assert found.scores == ()
+    assert [u.reason for u in found.skipped] == ["Generator has no encoder"]
+
+
+@pytest.mark.parametrize("name", ["mse", "fd-attributes", "attributes"])
+def test_scores_do_not_depend_on_the_batch_size(build: Build, name: str) -> None:
+    class Blurred(Quarters):
+        def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
+            return nn.functional.avg_pool2d(super().decode(latents), 3, 1, 1)
+
+    first, second = (run(build(Blurred(), batch_size=size), name).scores for size in (100, 7))
+    assert [s.protocol for s in first] == [s.protocol for s in second]
+    for a, b in zip(first, second, strict=True):
+        assert a.value == pytest.approx(b.value, rel=1e-4)
+
+
+# -- attributes
+
+
+def test_vectors_are_differences_of_means() -> None:
+    latents = torch.tensor([[1.0, 5.0], [3.0, 7.0], [0.0, 1.0]], dtype=torch.float64)
+    labels = torch.tensor([[1, 0, 1], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
+    expected = torch.tensor([[2.0, 5.0], [0.0, 0.0], [-2.5, -4.0]], dtype=torch.float64)
+    torch.testing.assert_close(attribute_vectors(latents, labels), expected)
+
+
+def test_vectors_of_a_linear_model_point_along_its_axes(build: Build) -> None:
+    context = build(Quarters())
+    labels = context.attributes("train").double()
+    vectors = attribute_vectors(context.latents("train").double(), labels)
+    torch.testing.assert_close(vectors[:, :3], 2 * torch.eye(3, dtype=torch.float64), atol=0.2, rtol=0)
+
+
+def test_a_model_that_knows_the_attributes_edits_them(build: Build) -> None:
+    found = score(build(Quarters()), "attributes")
+    assert found.value > 0.85
+    assert found.direction == "higher"
+    assert all(found.details[f"success:{name}"] > 0.9 for name in NAMES)
+    assert found.value > found.details["unedited"] + 0.3
+    by_attribute = [found.details[f"cosine:{name}"] for name in NAMES]
+    assert found.value == pytest.approx(np.mean(by_attribute))
+    assert 0 < (found.uncertainty or 0) < 0.05
+
+
+def test_a_model_that_shows_nothing_edits_nothing(build: Build) -> None:
+    found = score(build(Grey()), "attributes")
+    assert abs(found.value) < 0.5
+    assert found.details["unedited"] == pytest.approx(found.value)
+    # Every image looks alike, so of each attribute's two directions one succeeds.
+    assert all(0.3 < found.details[f"success:{name}"] < 0.7 for name in NAMES)
+
+
+def test_a_permuted_label_column_costs_its_attribute_its_score(build: Build) -> None:
+    honest = score(build(Quarters()), "attributes")
+    permuted = score(build(Quarters(), replace(quarters(permuted=1), fingerprint=quarters().fingerprint)), "attributes")
+    assert permuted.protocol["classifier_weights"] == honest.protocol["classifier_weights"]
+    assert permuted.details["success:top-right"] < 0.2
+    assert permuted.details["cosine:top-right"] < honest.details["cosine:top-right"] - 0.3
+    for name in ("top-left", "bottom-left"):
+        assert permuted.details[f"cosine:{name}"] == pytest.approx(honest.details[f"cosine:{name}"], abs=1e-6)
+
+
+def test_a_half_edit_does_less(build: Build) -> None:
+    whole, half = (score(build(Quarters()), "attributes", strength=strength) for strength in (1.0, 0.3))
+    assert half.value < whole.value - 0.1
+    assert half.protocol["strength"] == 0.3
+
+
+def test_the_first_images_are_edited_unless_all_are_asked_for(build: Build) -> None:
+    assert score(build(Quarters()), "attributes", images=10).protocol["images"] == 10
+    assert score(build(Quarters()), "attributes", images=0).protocol["images"] == 100
+
+
+def test_a_generator_is_judged_by_its_own_samples_and_never_beside_the_others(build: Build) -> None:
+    encoding, generating = (score(build(model), "attributes", images=50) for model in (Quarters(), Generator()))
+    assert generating.value > 0.8
+    assert generating.protocol["latents"] == "classified-samples"
+    assert encoding.protocol["latents"] == "posterior-mean"
+    assert generating.protocol["images"] == 50
+    assert score(build(Generator(), seed=1), "attributes", images=50).value != generating.value
+
+
+def test_a_generator_of_one_image_scores_and_edits_nothing(build: Build) -> None:
+    class Collapsed(Generator, Grey):
+        def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
+            return torch.full((len(latents), 1, SIZE, SIZE), 0.3)
+
+    found = score(build(Collapsed()), "attributes", images=20)
+    assert [found.details[f"success:{name}"] for name in NAMES] == [0, 0, 0]
+    assert found.value == pytest.approx(found.details["unedited"])
+
+
+@pytest.mark.parametrize("name", ["attributes", "fd-attributes"])
+def test_without_attributes_it_is_skipped(build: Build, name: str) -> None:
+    data = replace(quarters(), attributes=None, attribute_names=())
+    found = run(build(Quarters(), data), name)
+    assert found.scores == ()
+    assert [u.reason for u in found.skipped] == ["data set `quarters` has no attributes"]
+
+
+# -- Fréchet distances
+
+
+def test_distances_on_attribute_features_tell_good_from_bad(build: Build) -> None:
+    good, bad = (run(build(model), "fd-attributes").scores for model in (Quarters(), Grey()))
+    assert [s.name for s in good] == ["fd-attributes", "rfd-attributes"]
+    assert good[1].value < 1e-3 * bad[1].value
+    assert good[0].value < 0.5 * bad[0].value
+    assert good[0].protocol["generated_images"] == 200
+    assert good[1].protocol["generated_images"] == good[0].protocol["real_images"] == 100
+    assert good[0].protocol["small_sample"] == "100 images for 128 features"
+
+
+def test_a_generator_has_no_distance_of_reconstructions(build: Build) -> None:
+    found = run(build(Generator()), "fd-attributes")
+    assert [s.name for s in found.scores] == ["fd-attributes"]
+    assert not found.skipped
+    assert not found.failures
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Leave no weights to be found, and no network."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.delenv(extractors.WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(extractors, "urlopen", refuse)
+    return tmp_path
+
+
+def test_without_weights_fid_is_skipped_and_says_what_to_put_where(build: Build, nowhere: Path) -> None:
+    (skipped,) = run(build(Quarters()), "fid").skipped
+    assert "no network" in skipped.reason
+    assert str(nowhere / "hub" / "checkpoints" / extractors.INCEPTION_FILE) in skipped.reason
+    assert extractors.INCEPTION_URL in skipped.reason
+    assert extractors.WEIGHTS_VARIABLE in skipped.reason
+
+
+def test_a_download_that_is_not_the_weights_is_not_kept(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = nowhere / "page.html"
+    page.write_text("sign in to this network")
+    monkeypatch.setattr(extractors, "urlopen", lambda url, timeout: page.open("rb"))
+    with pytest.raises(NotApplicable, match="SHA-256"):
+        extractors.inception_weights()
+    assert not (nowhere / "hub" / "checkpoints" / extractors.INCEPTION_FILE).exists()
+
+
+def test_named_weights_that_are_missing_are_a_failure(build: Build, nowhere: Path) -> None:
+    (failure,) = run(build(Quarters()), "fid", weights=str(nowhere / "gone.pth")).failures
+    assert "gone.pth" in failure.reason
+
+
+def test_weights_are_looked_for_in_this_order(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = nowhere / "hub" / "checkpoints" / extractors.INCEPTION_FILE
+    named, by_variable = nowhere / "named.pth", nowhere / "variable.pth"
+    for path in (cached, named, by_variable):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert extractors.inception_weights() == cached
+    monkeypatch.setenv(extractors.WEIGHTS_VARIABLE, str(by_variable))
+    assert extractors.inception_weights() == by_variable
+    assert extractors.inception_weights(str(named)) == named
+
+
+class Trap:
+    """What unpickles to a call."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("what", ["trap", "text", "other network"])
+def test_weights_that_are_something_else_are_refused_and_run_nothing(build: Build, nowhere: Path, what: str) -> None:
+    path, sprung = nowhere / "weights.pth", nowhere / "sprung"
+    contents: dict[str, object] = {"trap": Trap(sprung), "other network": {"weight": torch.zeros(3)}}
+    if what == "text":
+        path.write_text("not weights")
+    else:
+        torch.save(contents[what], path)
+    (failure,) = run(build(Quarters()), "fid", weights=str(path)).failures
+    assert "not Inception weights" in failure.reason
+    assert not sprung.exists()
+
+
+class Listed(torch.utils.data.Dataset[Tensor]):
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.images[index]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of no use, in the form of the published ones."""
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "load_state_dict_from_url", lambda *args, **kwargs: {})
+        patch.setattr(module.FeatureExtractorInceptionV3, "load_state_dict", lambda *args: None)
+        torch.manual_seed(0)
+        network = module.FeatureExtractorInceptionV3("random", ["2048"])
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight)
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.mark.slow
+def test_fid_is_torch_fidelitys(build: Build, random_weights: Path) -> None:
+    import torch_fidelity
+
+    data = quarters(channels=3, count=80, test=20)
+    context = build(Quarters(channels=3), data, samples=16, batch_size=9)
+    found = score(context, "fid", weights=str(random_weights))
+    theirs = torch_fidelity.calculate_metrics(
+        input1=Listed(torch.cat(list(context.samples(16)))),
+        input2=Listed(torch.cat(list(context.real("test")))),
+        fid=True,
+        cuda=False,
+        cache=False,
+        verbose=False,
+        batch_size=8,
+        save_cpu_ram=True,  # no worker processes
+        feature_extractor_weights_path=str(random_weights),
+    )
+    assert found.value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+    assert found.value > 1e-3
+    assert found.protocol["generated_images"] == 16
+    assert found.protocol["small_sample"] == "16 images for 2048 features"
+    assert len(str(found.protocol["extractor_weights"])) == 64
+
+
+@pytest.mark.slow
+def test_grey_images_count_as_colour_images_without_colour(build: Build, random_weights: Path) -> None:
+    extractor = build(Quarters()).extractor("inception", str(random_weights))
+    grey = torch.randint(0, 256, (2, 1, SIZE, SIZE), dtype=torch.uint8)
+    torch.testing.assert_close(extractor(grey), extractor(grey.repeat(1, 3, 1, 1)))
+    assert extractor(grey).shape == (2, extractor.size)
