@@ -125,7 +125,7 @@ def assemble(
     for note in data.notes:
         observer.said(f"note: {note}")
     model = build_model(plugins, config, data).to(device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     return Assembled(plugins, config, folder, data, model, device, prepare_s, began)
 
 

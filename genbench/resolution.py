@@ -118,7 +118,7 @@ def build_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> A
     Raises:
         GenbenchError: an unknown setting, or a value of the wrong type or out of range.
     """
-    cls = plugins.resolve(spec.settings) if spec.settings else None
+    cls: Any = plugins.resolve(spec.settings) if spec.settings else None
     names = [field.name for field in fields(cls)] if cls else []
     for key in values:
         if key not in names:
@@ -140,7 +140,7 @@ def build_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> A
 
 def build_part(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> Any:
     """Return an instance of a spec's target, given its settings where the spec names any."""
-    cls = plugins.resolve(spec.target)
+    cls: Any = plugins.resolve(spec.target)
     settings = build_settings(plugins, spec, values)
     return cls() if settings is None else cls(settings)
 

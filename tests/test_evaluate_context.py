@@ -81,17 +81,17 @@ def config(seed: int = 0) -> RunConfig:
     )
 
 
+Build = Callable[..., EvaluationContext]
+
+
 @pytest.fixture
-def build(tmp_path: Path) -> Callable[..., EvaluationContext]:
+def build(tmp_path: Path) -> Build:
     def build(
         model: Model | None = None, seed: int = 0, batch_size: int = 7, data: PackedDataset | None = None
     ) -> EvaluationContext:
         return EvaluationContext(model or Plain(), data or dataset(), config(seed), CPU, tmp_path, batch_size)
 
     return build
-
-
-Build = Callable[..., EvaluationContext]
 
 
 def test_real_images_are_the_splits_in_order(build: Build) -> None:
@@ -133,7 +133,6 @@ def test_the_prior_is_normal(build: Build) -> None:
     assert latents.shape == (5000, LATENT)
     assert abs(latents.mean()) < 0.02
     assert abs(latents.std() - 1) < 0.02
-    assert len(latents.unique(dim=0)) == 5000
 
 
 def test_more_samples_begin_with_the_fewer(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,16 +178,11 @@ def test_decoded_images_are_clamped(build: Build) -> None:
     assert build().decode(torch.full((2, LATENT), 3.0)).max() == 1
 
 
-@pytest.mark.parametrize("what", ["decode", "samples", "reconstructions"])
+@pytest.mark.parametrize("what", ["samples", "reconstructions"])
 def test_images_that_are_not_finite_are_refused(build: Build, what: str) -> None:
     context = build(Diverged())
-    ways: dict[str, Callable[[], object]] = {
-        "decode": lambda: context.decode(torch.zeros(2, LATENT)),
-        "samples": lambda: list(context.samples(5)),
-        "reconstructions": lambda: list(context.reconstructions("test")),
-    }
     with pytest.raises(GenbenchError, match="not finite"):
-        ways[what]()
+        list(context.samples(5) if what == "samples" else context.reconstructions("test"))
 
 
 def test_images_of_another_shape_are_refused(build: Build) -> None:
@@ -198,9 +192,10 @@ def test_images_of_another_shape_are_refused(build: Build) -> None:
 
 def test_without_an_encoder_there_are_no_latents(build: Build) -> None:
     context = build(Generator())
-    for ask in (context.latents, lambda split: list(context.reconstructions(split))):
-        with pytest.raises(NotApplicable):
-            ask("test")
+    with pytest.raises(NotApplicable):
+        context.latents("test")
+    with pytest.raises(NotApplicable):
+        list(context.reconstructions("test"))
 
 
 class Pixels:
@@ -247,9 +242,6 @@ def test_spoiled_moments_are_measured_anew(build: Build, tmp_path: Path) -> None
     (file,) = tmp_path.rglob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-9])
     assert torch.equal(build().moments(Pixels(), ("real", "test")).covariance, found.covariance)
-
-
-# -- running evaluators
 
 
 def one(value: float = 1.0, name: str = "one", **more: Any) -> Score:

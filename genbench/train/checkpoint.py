@@ -83,7 +83,7 @@ _START_AGAIN = "delete the checkpoint to start this run again from the beginning
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
         return header, load(path.read_bytes())
     except (safetensors.SafetensorError, OSError) as error:

@@ -199,7 +199,7 @@ def _hair(canvas: _Canvas, place: _Place) -> None:
 
 def _bangs(canvas: _Canvas, place: _Place) -> None:
     x, y = place.face(0.07)
-    edge = y + np.float32(0.245) - _wide(place.factors.parting) * x
+    edge = y + np.float32(0.265) - _wide(place.factors.parting) * x
     fringe = intersection(edge, _head_shape(place), -(y + np.float32(0.7)))
     canvas.paint(place, fringe, _lit(place, _hair_colour(place.factors) * np.float32(0.93)))
 
@@ -223,7 +223,7 @@ def _brows(canvas: _Canvas, place: _Place) -> None:
     factors = place.factors
     start = np.abs(x) - _wide(factors.eye_distance) + np.float32(0.11)
     bushy = _wide(factors.has("Bushy_Eyebrows").astype(np.float32))
-    radius = np.float32(0.016) + bushy * np.float32(0.032)
+    radius = np.float32(0.016) + bushy * np.float32(0.036)
     brow = stroke(start, y + np.float32(0.03) + _wide(factors.brow_height), 0.21, 0.02, radius)
     canvas.paint(place, brow, _hair_colour(factors) * np.float32(0.5))
 
@@ -253,7 +253,7 @@ def _mouth(canvas: _Canvas, place: _Place) -> None:
     colour = np.where(
         place.factors.has("Wearing_Lipstick")[:, None],
         place.factors.lipstick,
-        place.factors.skin * np.array((0.66, 0.46, 0.46), np.float32),
+        place.factors.skin * np.float32(0.45) + np.array((0.36, 0.03, 0.05), np.float32),
     )
     canvas.paint(place, intersection(off - gap - lips, ends), colour)
     inner = intersection(off - gap, ends)

@@ -15,6 +15,8 @@ __all__ = ["ATTRIBUTES", "Factors", "ToyFaces", "render", "sample_factors"]
 class ToyFaces(Dataset):
     """Drawn faces; the first 80 % train, the next 10 % validate, the last 10 % test."""
 
+    version = 1
+
     def __init__(self, settings: ToyFacesSettings) -> None:
         self.settings = settings
 
