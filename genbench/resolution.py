@@ -80,6 +80,8 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
             similarity that does not fit the model or the data.
     """
     model, dataset = plugins.model(request.model), plugins.dataset(request.dataset)
+    if not 0 <= request.seed < 2**63:
+        raise GenbenchError(f"--seed is {request.seed}, expected 0 to 2^63 - 1")
     given = _sections(request.settings)
     defaults = _defaults(request, dataset)
     network = _build(NetworkConfig, {"width": defaults.width} | given["network"], "network")
@@ -230,6 +232,8 @@ def _evaluation(plugins: Plugins, names: tuple[str, ...] | None, given: Values) 
     )
     specs = [plugins.evaluator(name) for name in dict.fromkeys(chosen)]
     own = {key: value for key, value in given.items() if "." not in key}
+    if "evaluators" in own:
+        raise GenbenchError("setting `evaluation.evaluators`: evaluators have an option of their own", "--evaluators A,B")
     per_evaluator: dict[str, Values] = {spec.name: {} for spec in specs}
     for key, value in given.items():
         name, dot, setting = key.rpartition(".")
@@ -265,6 +269,8 @@ def _invalid(error: ValidationError, where: str, hint: str) -> GenbenchError:
     if first["type"] == "extra_forbidden":
         return GenbenchError(f"{where} has no setting `{place}`", hint)
     message = first["msg"][0].lower() + first["msg"][1:]
+    if not place:  # the class's own check of its settings taken together
+        return GenbenchError(f"{where}: {message}", hint)
     return GenbenchError(f"{where}: setting `{place}` is {first['input']!r}: {message}", hint)
 
 

@@ -170,32 +170,34 @@ def test_vectors_of_a_linear_model_point_along_its_axes(build: Build) -> None:
 
 
 def test_a_model_that_knows_the_attributes_edits_them(build: Build) -> None:
-    found = score(build(Quarters()), "attributes")
+    found, success = run(build(Quarters()), "attributes").scores
+    assert (found.name, success.name) == ("attributes", "attributes-success")
     assert found.value > 0.85
-    assert found.direction == "higher"
-    assert all(found.details[f"success:{name}"] > 0.9 for name in NAMES)
+    assert found.direction == success.direction == "higher"
+    assert all(success.details[name] > 0.9 for name in NAMES)
     assert found.value > found.details["unedited"] + 0.3
-    by_attribute = [found.details[f"cosine:{name}"] for name in NAMES]
+    by_attribute = [found.details[name] for name in NAMES]
     assert found.value == pytest.approx(np.mean(by_attribute))
     assert 0 < (found.uncertainty or 0) < 0.05
 
 
 def test_a_model_that_shows_nothing_edits_nothing(build: Build) -> None:
-    found = score(build(Grey()), "attributes")
+    found, success = run(build(Grey()), "attributes").scores
     assert abs(found.value) < 0.5
     assert found.details["unedited"] == pytest.approx(found.value)
     # Every image looks alike, so of each attribute's two directions one succeeds.
-    assert all(0.3 < found.details[f"success:{name}"] < 0.7 for name in NAMES)
+    assert all(0.3 < success.details[name] < 0.7 for name in NAMES)
 
 
 def test_a_permuted_label_column_costs_its_attribute_its_score(build: Build) -> None:
-    honest = score(build(Quarters()), "attributes")
-    permuted = score(build(Quarters(), replace(quarters(permuted=1), fingerprint=quarters().fingerprint)), "attributes")
+    data = replace(quarters(permuted=1), fingerprint=quarters().fingerprint)
+    honest, _ = run(build(Quarters()), "attributes").scores
+    permuted, success = run(build(Quarters(), data), "attributes").scores
     assert permuted.protocol["classifier_weights"] == honest.protocol["classifier_weights"]
-    assert permuted.details["success:top-right"] < 0.2
-    assert permuted.details["cosine:top-right"] < honest.details["cosine:top-right"] - 0.3
+    assert success.details["top-right"] < 0.2
+    assert permuted.details["top-right"] < honest.details["top-right"] - 0.3
     for name in ("top-left", "bottom-left"):
-        assert permuted.details[f"cosine:{name}"] == pytest.approx(honest.details[f"cosine:{name}"], abs=1e-6)
+        assert permuted.details[name] == pytest.approx(honest.details[name], abs=1e-6)
 
 
 def test_a_half_edit_does_less(build: Build) -> None:
@@ -223,8 +225,8 @@ def test_a_generator_of_one_image_scores_and_edits_nothing(build: Build) -> None
         def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
             return torch.full((len(latents), 1, SIZE, SIZE), 0.3)
 
-    found = score(build(Collapsed()), "attributes", images=20)
-    assert [found.details[f"success:{name}"] for name in NAMES] == [0, 0, 0]
+    found, success = run(build(Collapsed()), "attributes", images=20).scores
+    assert [success.details[name] for name in NAMES] == [0, 0, 0]
     assert found.value == pytest.approx(found.details["unedited"])
 
 

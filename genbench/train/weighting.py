@@ -45,9 +45,8 @@ def measure_weight(model: Model, similarity: Similarity, batches: list[Batch]) -
     own = torch.zeros((), dtype=torch.float64)
     for batch in batches:
         real, fake = model.views(batch)
-        (gradient,) = torch.autograd.grad(similarity(real, fake).sum(), fake.images)
-        pixel += (fake.images.detach() - real.images).double().square().sum().cpu()
-        own += gradient.double().square().sum().cpu()
+        pixel += (fake.images.detach() - real.images).cpu().double().square().sum()
+        own += _gradient(similarity(real, fake).sum(), fake.images).cpu().double().square().sum()
     model.load_state_dict(state)
     weight = float((pixel / own).sqrt())
     if not 0 < weight < float("inf"):
@@ -57,3 +56,11 @@ def measure_weight(model: Model, similarity: Similarity, batches: list[Batch]) -
             exit_code=1,
         )
     return weight
+
+
+def _gradient(distance: Tensor, images: Tensor) -> Tensor:
+    """Return the gradient of a distance in the images, zero where it does not depend on them."""
+    if not distance.requires_grad:
+        return torch.zeros_like(images)
+    (gradient,) = torch.autograd.grad(distance, images, allow_unused=True, materialize_grads=True)
+    return gradient

@@ -19,7 +19,7 @@ from genbench_datasets.pictures import one_hot, split_by_index
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-_MD5 = "c32a1d4ab5d03f1284b67883e8d13530"
+_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 _ARCHIVE, _FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
 _BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 _RECORD = 1 + 3 * 32 * 32  # a label, then the red, the green and the blue plane

@@ -6,7 +6,7 @@ where it has it, and decoded. The classifier then says which attributes the edit
 image's own attributes with that one flipped.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from genbench.evaluate.classifier import AttributeClassifier
 from genbench.evaluate.context import EvaluationContext
 from genbench.images import to_uint8
 from genbench.interfaces import Evaluator
-from genbench.records import Score
+from genbench.records import Scalar, Score
 from genbench_evaluators.reconstruction import standard_error
 from genbench_evaluators.settings import AttributeSettings
 
@@ -43,7 +43,12 @@ class Task:
 
 
 class AttributeArithmetic(Evaluator):
-    """Mean over images and attributes of the cosine between the attributes shown after an edit and those aimed at."""
+    """Whether edits along attribute vectors do what they should, in two scores, both means over images and attributes.
+
+    `attributes` is the cosine, in [-1, 1], between the attributes shown after an edit and those aimed at: all of them,
+    so that it falls where an edit, or the reconstruction under it, loses the rest of the face. `attributes-success` is
+    the fraction of edits after which the classifier sees the attribute as aimed at, whatever became of the rest.
+    """
 
     def __init__(self, settings: AttributeSettings) -> None:
         self.settings = settings
@@ -61,40 +66,22 @@ class AttributeArithmetic(Evaluator):
             edited = task.latents + self.settings.strength * target[:, k, None] * task.vectors[k]
             shown = _shown(context, classifier, edited)
             cosines.append(F.cosine_similarity(shown, target, dim=1))
-            successes.append((shown[:, k] * target[:, k] > 0).double().mean().item())
+            successes.append((shown[:, k] * target[:, k] > 0).double())
             idle.append(F.cosine_similarity(untouched, target, dim=1))
-        yield self._score(context, classifier, task, torch.stack(cosines, 1), successes, torch.stack(idle, 1))
-
-    def _score(
-        self,
-        context: EvaluationContext,
-        classifier: AttributeClassifier,
-        task: Task,
-        cosines: Tensor,
-        successes: list[float],
-        idle: Tensor,
-    ) -> Score:
-        names = classifier.report.names
-        by_attribute = {f"cosine:{n}": v for n, v in zip(names, cosines.mean(0).tolist(), strict=True)}
-        return Score(
-            name="attributes",
-            value=cosines.mean().item(),
-            uncertainty=standard_error(cosines.mean(1)),
-            direction="higher",
-            protocol=context.protocol(
-                latents=task.source,
-                images=len(task.latents),
-                vector_images=task.vector_images,
-                strength=self.settings.strength,
-                pixel_range="[0, 255], rounded",
-                classifier_weights=classifier.weights_hash,
-                **classifier.facts,
-            ),
-            # What not editing at all would score shows how much of the value the edits have earned.
-            details={"unedited": idle.mean().item()}
-            | by_attribute
-            | {f"success:{n}": v for n, v in zip(names, successes, strict=True)},
+        protocol = context.protocol(
+            latents=task.source,
+            images=len(task.latents),
+            vector_images=task.vector_images,
+            strength=self.settings.strength,
+            pixel_range="[0, 255], rounded",
+            classifier_weights=classifier.weights_hash,
+            **classifier.facts,
         )
+        names = classifier.report.names
+        # What not editing at all would score shows how much of the cosine the edits have earned.
+        unedited = {"unedited": torch.stack(idle, 1).mean().item()}
+        yield _score("attributes", torch.stack(cosines, 1), names, protocol, unedited)
+        yield _score("attributes-success", torch.stack(successes, 1), names, protocol, {})
 
     def _real_images(self, context: EvaluationContext, classifier: AttributeClassifier) -> Task:
         """Edit test images, along vectors of the training images' posterior means and labels."""
@@ -115,6 +102,20 @@ class AttributeArithmetic(Evaluator):
         chosen = context.prior(wanted, "edits").double()
         signs = torch.where(_shown(context, classifier, chosen) > 0, 1.0, -1.0).double()
         return Task(chosen, signs, attribute_vectors(latents, labels), "classified-samples", count)
+
+
+def _score(
+    name: str, values: Tensor, names: Sequence[str], protocol: dict[str, Scalar], details: dict[str, float]
+) -> Score:
+    """Return the mean of values (N, A), with the standard error over images and each attribute's own mean."""
+    return Score(
+        name=name,
+        value=values.mean().item(),
+        uncertainty=standard_error(values.mean(1)),
+        direction="higher",
+        protocol=protocol,
+        details=details | dict(zip(names, values.mean(0).tolist(), strict=True)),
+    )
 
 
 def attribute_vectors(latents: Tensor, labels: Tensor) -> Tensor:

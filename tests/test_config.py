@@ -1,0 +1,152 @@
+"""`RunConfig`: closed, immutable, and hashed over all that can move the weights."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from genbench.config import (
+    Component,
+    DataConfig,
+    EvaluationConfig,
+    NetworkConfig,
+    RunConfig,
+    TrainingConfig,
+)
+
+BASE = RunConfig(
+    model=Component(name="vaegan", settings={"gamma": 0.01, "saturating": False}),
+    similarity=Component(name="dis-l", settings={"layer": "default"}),
+    dataset=DataConfig(name="toyfaces", settings={"count": 256}, size=32),
+    network=NetworkConfig(),
+    training=TrainingConfig(images=1000),
+    evaluation=EvaluationConfig(evaluators=(Component(name="mse"),)),
+)
+
+CHANGES: list[tuple[str, Any]] = [
+    ("model.name", "vae"),
+    ("model.settings.gamma", 0.02),
+    ("model.settings.saturating", True),
+    ("similarity", None),
+    ("similarity.name", "mse"),
+    ("similarity.settings.layer", "down2"),
+    ("dataset.name", "digits"),
+    ("dataset.settings.count", 257),
+    ("dataset.size", 33),
+    ("dataset.skip_bad_images", True),
+    ("network.kind", "mlp"),
+    ("network.width", 0.999),
+    ("network.latent_size", 127),
+    ("network.encoder_hidden", 1024),
+    ("training.images", 1001),
+    ("training.batch_size", 63),
+    ("training.optimiser", "adam"),
+    ("training.learning_rate", 2e-4),
+    ("training.flip", True),
+    ("training.similarity_weight", 1.0),
+    ("seed", 1),
+]
+SAME_WEIGHTS: list[tuple[str, Any]] = [
+    ("evaluation.samples", 100),
+    ("evaluation.evaluators", []),
+    ("evaluation.evaluators", [{"name": "mse", "settings": {"x": 1}}]),
+]
+
+
+def changed(path: str, value: Any) -> RunConfig:
+    dumped: dict[str, Any] = BASE.model_dump()
+    *way, last = path.split(".")
+    at = dumped
+    for part in way:
+        at = at[part]
+    at[last] = value
+    return RunConfig.model_validate(dumped)
+
+
+@pytest.mark.parametrize(("path", "value"), CHANGES)
+def test_whatever_can_move_the_weights_moves_the_hash(path: str, value: Any) -> None:
+    assert changed(path, value) != BASE
+    assert changed(path, value).hash() != BASE.hash()
+
+
+def test_no_field_is_forgotten() -> None:
+    """Every field of every section stands in one of the two tables above."""
+    fields = {
+        f"{section}.{name}"
+        for section in ("dataset", "network", "training", "evaluation")
+        for name in type(getattr(BASE, section)).model_fields
+        if name != "settings"
+    }
+    covered = {path for path, _ in CHANGES + SAME_WEIGHTS}
+    assert fields <= covered
+    assert set(RunConfig.model_fields) == {path.split(".")[0] for path in covered}
+
+
+@pytest.mark.parametrize(("path", "value"), SAME_WEIGHTS)
+def test_what_is_scored_does_not_move_the_hash(path: str, value: Any) -> None:
+    assert changed(path, value) != BASE
+    assert changed(path, value).hash() == BASE.hash()
+
+
+def test_the_order_of_settings_does_not_move_the_hash() -> None:
+    turned = changed("model.settings", {"saturating": False, "gamma": 0.01})
+    assert turned.hash() == BASE.hash()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
+    max_leaves=5,
+)
+components = st.builds(Component, name=st.text(), settings=st.dictionaries(st.text(), json_values, max_size=3))
+configs = st.builds(
+    RunConfig,
+    model=components,
+    similarity=st.none() | components,
+    dataset=st.builds(DataConfig, name=st.text(), size=st.integers(4, 1024)),
+    network=st.builds(NetworkConfig, kind=st.sampled_from(["conv", "mlp"]), width=st.floats(0.01, 8)),
+    training=st.builds(
+        TrainingConfig,
+        images=st.integers(1, 10**15),
+        learning_rate=st.floats(1e-300, 1),
+        similarity_weight=st.just("auto") | st.floats(1e-300, 1e300),
+    ),
+    evaluation=st.builds(EvaluationConfig, evaluators=st.lists(components, max_size=2).map(tuple)),
+    seed=st.integers(0, 2**63 - 1),
+)
+
+
+@given(configs)
+def test_a_configuration_survives_json(config: RunConfig) -> None:
+    back = RunConfig.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
+    assert back == config
+    assert back.hash() == config.hash()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("sead", 1),
+        ("training.lerning_rate", 1e-3),
+        ("network.width", float("nan")),
+        ("training.learning_rate", float("inf")),
+        ("training.similarity_weight", 0.0),
+        ("training.similarity_weight", "automatic"),
+        ("training.batch_size", 1),  # batch-norm needs two
+        ("dataset.size", 3),
+        ("network.kind", "transformer"),
+        ("seed", -1),
+        ("seed", 2**63),
+    ],
+)
+def test_a_configuration_out_of_range_is_refused(path: str, value: Any) -> None:
+    with pytest.raises(ValidationError):
+        changed(path, value)
+
+
+def test_a_configuration_never_changes() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        BASE.training.images = 5  # type: ignore[misc]

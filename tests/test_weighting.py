@@ -1,0 +1,166 @@
+"""The automatic weight: by its definition 1 for the Gaussian pixel likelihood, whatever the similarity's scale."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genbench import GenbenchError
+from genbench.config import NetworkConfig
+from genbench.interfaces import Batch, Model, Similarity, View
+from genbench.networks import Blueprint
+from genbench.train.weighting import WeightedSimilarity, measure_weight
+from genbench_similarities.elementwise import L1, Bce, DisL, Mse
+from genbench_similarities.settings import DisLSettings, ElementwiseSettings
+from genbench_vae.model import Vae
+from genbench_vae.settings import VaeSettings
+from genbench_vaegan.model import VaeGan
+from genbench_vaegan.settings import VaeDisLSettings, VaeGanSettings
+from genbench_vaegan.vae_dis_l import VaeDisL
+
+MSE = Mse(ElementwiseSettings())
+
+
+class Scaled(Similarity):
+    """A similarity times a factor."""
+
+    def __init__(self, factor: float, similarity: Similarity = MSE) -> None:
+        super().__init__()
+        self.factor = factor
+        self.similarity = similarity
+
+    def forward(self, real: View, fake: View) -> Tensor:
+        value: Tensor = self.factor * self.similarity(real, fake)
+        return value
+
+
+class Constant(Similarity):
+    """Looks at nothing, or at the real image only, or at the fake one but with a gradient of zero."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.parameter = nn.Parameter(torch.ones(()))
+
+    def forward(self, real: View, fake: View) -> Tensor:
+        n = len(real.images)
+        values = {
+            "detached": torch.zeros(n),
+            "apart": self.parameter * real.images.flatten(1).sum(1),
+            "flat": 0 * fake.images.flatten(1).sum(1),
+            "quantised": fake.images.round().flatten(1).sum(1),
+        }
+        return values[self.kind]
+
+
+class NotFinite(Similarity):
+    def forward(self, real: View, fake: View) -> Tensor:
+        return (fake.images - fake.images.detach()).sqrt().flatten(1).sum(1)
+
+
+def model(kind: str = "vae", similarity: Similarity = MSE) -> Model:
+    network = NetworkConfig(width=0.05, latent_size=4, encoder_hidden=64)
+    blueprint = Blueprint(3, 16, network, 100, 0, similarity=WeightedSimilarity(similarity, "auto"))
+    if kind == "vae":
+        return Vae(blueprint, VaeSettings()).train()
+    if kind == "vaegan":
+        return VaeGan(blueprint, VaeGanSettings()).train()
+    return VaeDisL(blueprint, VaeDisLSettings()).train()
+
+
+def batches(count: int = 3) -> list[Batch]:
+    generator = torch.Generator().manual_seed(2)
+    return [Batch(torch.rand(8, 3, 16, 16, generator=generator) * 2 - 1) for _ in range(count)]
+
+
+def weigh(similarity: Similarity, kind: str = "vae") -> float:
+    torch.manual_seed(0)
+    return measure_weight(model(kind), similarity, batches())
+
+
+@pytest.mark.parametrize("kind", ["vae", "vaegan", "vae-dis-l"])
+def test_the_gaussian_pixel_likelihood_weighs_1(kind: str) -> None:
+    assert weigh(MSE, kind) == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 10, 1e6])
+def test_a_similaritys_scale_is_taken_back(factor: float) -> None:
+    assert weigh(Scaled(factor)) == pytest.approx(1 / factor, rel=1e-6)
+    assert weigh(Scaled(factor, L1(ElementwiseSettings()))) == pytest.approx(
+        weigh(L1(ElementwiseSettings())) / factor, rel=1e-6
+    )
+
+
+def test_a_mean_weighs_as_many_times_more_as_it_has_elements() -> None:
+    mean = ElementwiseSettings(reduction="mean")
+    assert weigh(Mse(mean)) == pytest.approx(3 * 16 * 16, rel=1e-6)
+    assert weigh(L1(mean)) == pytest.approx(3 * 16 * 16 * weigh(L1(ElementwiseSettings())), rel=1e-5)
+
+
+def test_l1_in_closed_form() -> None:
+    """The gradient of |x - x̃| is ±1 everywhere: the weight is the root mean square of the pixels' errors."""
+    torch.manual_seed(0)
+    vae, squares = model(), []
+    for batch in batches():
+        real, fake = vae.views(batch)
+        squares.append((real.images - fake.images).detach().double().square().mean())
+    expected = float(torch.stack(squares).mean().sqrt())
+    assert weigh(L1(ElementwiseSettings())) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("similarity", [L1(ElementwiseSettings()), Bce(ElementwiseSettings()), DisL(DisLSettings())])
+def test_weighted_gradients_have_the_norm_of_the_gaussians(similarity: Similarity) -> None:
+    torch.manual_seed(0)
+    vaegan = model("vaegan")
+    weight = measure_weight(vaegan, similarity, batches())
+    torch.manual_seed(0)
+    own = gaussian = 0.0
+    for batch in batches():
+        real, fake = vaegan.views(batch)
+        (gradient,) = torch.autograd.grad((weight * similarity(real, fake)).sum(), fake.images)
+        own += float(gradient.double().square().sum())
+        gaussian += float((fake.images - real.images).detach().double().square().sum())
+    assert own == pytest.approx(gaussian, rel=1e-4)
+
+
+def test_measuring_leaves_the_model_as_it_was() -> None:
+    vaegan = model("vaegan")
+    before = {name: value.clone() for name, value in vaegan.state_dict().items()}
+    assert any("running_mean" in name for name in before)
+    measure_weight(vaegan, DisL(DisLSettings()), batches())
+    for name, value in vaegan.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True, msg=name)
+    assert all(p.grad is None for p in vaegan.parameters())
+    assert vaegan.training
+
+
+@pytest.mark.parametrize("kind", ["detached", "apart", "flat", "quantised"])
+def test_a_similarity_without_a_gradient_is_an_error(kind: str) -> None:
+    with pytest.raises(GenbenchError, match="Constant: no weight can be measured") as caught:
+        weigh(Constant(kind))
+    assert caught.value.hint is not None
+    assert "must be differentiable in the reconstruction" in caught.value.hint
+    assert caught.value.exit_code == 1
+
+
+def test_a_gradient_that_is_not_finite_is_an_error() -> None:
+    with pytest.raises(GenbenchError, match="NotFinite: no weight can be measured"):
+        weigh(NotFinite())
+
+
+def test_a_weighted_similarity_multiplies() -> None:
+    view, other = View(torch.zeros(2, 1, 2, 2)), View(torch.ones(2, 1, 2, 2))
+    weighted = WeightedSimilarity(MSE, 2.5)
+    assert weighted.measured
+    assert weighted(view, other).tolist() == [5.0, 5.0]
+    assert not WeightedSimilarity(MSE, "auto").measured
+
+
+def test_the_weight_belongs_to_the_models_state() -> None:
+    vae = model()
+    assert isinstance(vae.similarity, WeightedSimilarity)
+    vae.similarity.weight.fill_(3.5)
+    fresh = model()
+    fresh.load_state_dict(vae.state_dict())
+    assert isinstance(fresh.similarity, WeightedSimilarity)
+    assert fresh.similarity.measured
+    assert float(fresh.similarity.weight) == 3.5
