@@ -58,7 +58,7 @@ class TrainingConfig(Frozen):
     Attributes:
         images: budget in training images seen, repeats counted.
         batch_size: images a step.
-        optimiser: for every network alike.
+        optimiser: for every network alike: `rmsprop` with decay 0.99 and bias correction, or `adam` with β 0.5, 0.999.
         learning_rate: for every network alike.
         flip: whether each image is mirrored with probability one half.
         similarity_weight: factor on the similarity, or `auto`: such that its gradient at the reconstruction has

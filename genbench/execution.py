@@ -25,7 +25,7 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         first = str(error).splitlines()[0]
         raise GenbenchError(
@@ -45,7 +45,9 @@ def describe_execution(device: torch.device) -> Execution:
         precision="float32",
         threads=torch.get_num_threads(),
         platform=platform.platform(),
-        versions={"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        versions={"python": platform.python_version()}
+        | {package: version(package) for package in PACKAGES}
+        | {"torch": str(torch.__version__)},  # its metadata leaves out which CUDA it was built for
         git_commit=_git_commit(),
     )
 

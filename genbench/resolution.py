@@ -233,7 +233,9 @@ def _evaluation(plugins: Plugins, names: tuple[str, ...] | None, given: Values) 
     specs = [plugins.evaluator(name) for name in dict.fromkeys(chosen)]
     own = {key: value for key, value in given.items() if "." not in key}
     if "evaluators" in own:
-        raise GenbenchError("setting `evaluation.evaluators`: evaluators have an option of their own", "--evaluators A,B")
+        raise GenbenchError(
+            "setting `evaluation.evaluators`: evaluators have an option of their own", "--evaluators A,B"
+        )
     per_evaluator: dict[str, Values] = {spec.name: {} for spec in specs}
     for key, value in given.items():
         name, dot, setting = key.rpartition(".")

@@ -80,7 +80,9 @@ def test_an_images_value_depends_on_no_other_image(name: str) -> None:
     real, fake = noise(0), noise(1)
     together = ALL[name](real, fake)
     for i in range(5):
-        alone = ALL[name](*(View(v.images[i : i + 1], {k: f[i : i + 1] for k, f in v.features.items()}) for v in (real, fake)))
+        alone = ALL[name](
+            *(View(v.images[i : i + 1], {k: f[i : i + 1] for k, f in v.features.items()}) for v in (real, fake))
+        )
         torch.testing.assert_close(alone, together[i : i + 1], rtol=1e-14, atol=0)
 
 
