@@ -149,4 +149,4 @@ def test_a_configuration_out_of_range_is_refused(path: str, value: Any) -> None:
 
 def test_a_configuration_never_changes() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        BASE.training.images = 5  # type: ignore[misc]
+        BASE.training.images = 5

@@ -21,7 +21,8 @@ from genbench.store import RunFolder
 from genbench.train import loop
 from genbench.train.checkpoint import read_progress
 from genbench.train.loop import Outcome, gradient_norm, non_finite, train
-from genbench.train.weighting import WeightedSimilarity
+from genbench.train.optimisers import build_optimisers, step
+from genbench.train.weighting import WeightedSimilarity, measure_weight
 from genbench_gan.model import Gan
 from genbench_similarities.elementwise import DisL, Mse
 from genbench_similarities.settings import DisLSettings, ElementwiseSettings
@@ -61,10 +62,25 @@ class Fragile(Vae):
         if self.breaks == "loss":
             return Losses({name: loss * math.nan for name, loss in losses.of.items()}, losses.log)
         if self.breaks == "log":
-            return Losses(losses.of, {**losses.log, "kl": torch.tensor(math.inf)})
+            return Losses(losses.of, dict(losses.log) | {"kl": torch.tensor(math.inf)})
         for parameter in self.networks["decoder"].parameters():  # √x at 0: a finite loss with an infinite gradient
-            losses = Losses(losses.of | {"decoder": (parameter - parameter.detach()).abs().sqrt().sum()}, losses.log)
+            root = (parameter - parameter.detach()).abs().sqrt().sum()
+            losses = Losses(dict(losses.of) | {"decoder": root}, losses.log)
         return losses
+
+
+class Bare(Model):
+    """One network and nothing else."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__(Blueprint(1, 16, NetworkConfig(), 1, 0))
+        self.networks = torch.nn.ModuleDict({"only": network})
+
+    def losses(self, batch: Batch) -> Losses:
+        raise NotImplementedError
+
+    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
 
 
 def of(kind: str, config: RunConfig) -> Model:
@@ -80,7 +96,7 @@ def of(kind: str, config: RunConfig) -> Model:
             "vae-dis-l": lambda: VaeDisL(plan, VaeDisLSettings(discriminator_share=0.45)),
         }
         model = build[kind]()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     return model
 
 
@@ -116,6 +132,11 @@ class Watch:
             return
         self.seen.append(images_seen)
         self.then.get(images_seen // BATCH, lambda: None)()
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    asked = iter([False] * steps)
+    return lambda: next(asked, True)
 
 
 class Killed(BaseException):
@@ -207,10 +228,7 @@ def test_a_killed_run_ends_as_if_nothing_had_been(
 def test_a_run_stopped_after_every_step_ends_as_if_nothing_had_been(optimiser: str, tmp_path: Path) -> None:
     config = configure(optimiser=optimiser)
     go(tmp_path / "whole", config=config)
-    outcomes = []
-    for _ in range(STEPS + 1):
-        asked = iter([False, True])
-        outcomes.append(go(tmp_path / "parts", config=config, stop=lambda asked=asked: next(asked)))
+    outcomes = [go(tmp_path / "parts", config=config, stop=stop_after(1)) for _ in range(STEPS + 1)]
     assert [o.status for o in outcomes] == ["stopped"] * (STEPS - 1) + ["finished"] * 2
     assert [o.progress.images_seen for o in outcomes] == [BATCH * min(i + 1, STEPS) for i in range(STEPS + 1)]
     assert state(tmp_path / "parts") == state(tmp_path / "whole")
@@ -228,8 +246,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(
 
 
 def test_a_row_that_was_cut_in_half_is_dropped(tmp_path: Path, whole: Callable[[str], dict[str, Any]]) -> None:
-    asked = iter([False] * 4 + [True])
-    go(tmp_path, stop=lambda: next(asked))
+    go(tmp_path, stop=stop_after(4))
     with RunFolder(tmp_path).curve_path.open("a") as file:
         file.write('{"images_seen": 9')
     go(tmp_path)
@@ -251,10 +268,7 @@ def test_a_budget_is_met_with_whole_batches(tmp_path: Path) -> None:
 
 
 def test_time_is_summed_over_the_parts(tmp_path: Path) -> None:
-    times = []
-    for _ in range(3):
-        asked = iter([False, False, True])
-        times.append(go(tmp_path, stop=lambda asked=asked: next(asked)).progress.train_s)
+    times = [go(tmp_path, stop=stop_after(2)).progress.train_s for _ in range(3)]
     assert 0 < times[0] < times[1] < times[2]
 
 
@@ -295,11 +309,10 @@ def test_the_weight_is_measured_once_when_the_similarity_begins_to_count(
     kind: str, start: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[list[int]] = []
-    measure = loop.measure_weight
 
     def record(model: Model, similarity: Any, batches: list[Batch]) -> float:
         measured.append([batch.images_seen for batch in batches])
-        return measure(model, similarity, batches)
+        return measure_weight(model, similarity, batches)
 
     monkeypatch.setattr(loop, "measure_weight", record)
     monkeypatch.setattr(loop, "SAVE_S", 0.0)
@@ -337,13 +350,25 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_good_checkpoint(
     assert RunFolder(tmp_path).checkpoint_path.read_bytes() == before
 
 
-def test_a_learning_rate_that_is_far_too_high_diverges(tmp_path: Path) -> None:
-    """The log-variances grow until their exponential overflows."""
-    config = configure(learning_rate=1.0, images=60 * BATCH)
-    outcome = go(tmp_path, "vae", config=config)
-    assert outcome.status == "diverged"
-    for line in RunFolder(tmp_path).curve_path.read_text().splitlines():
-        assert all(math.isfinite(value) for value in json.loads(line).values())
+def test_a_run_that_diverges_before_its_first_checkpoint_leaves_none(tmp_path: Path) -> None:
+    outcome = go(tmp_path, config=configure(similarity_weight=1e38))
+    assert (outcome.status, outcome.reason) == ("diverged", "like is inf after 0 images")
+    assert not RunFolder(tmp_path).checkpoint_path.exists()
+    assert RunFolder(tmp_path).curve_path.read_text() == ""
+
+
+@pytest.mark.parametrize(("name", "momentum", "decay"), [("rmsprop", 0.0, 0.99), ("adam", 0.5, 0.999)])
+def test_optimisers_step_as_their_papers_say(name: str, momentum: float, decay: float) -> None:
+    """Kingma & Ba 2015, algorithm 1, in numbers; without momentum it is RMSProp with bias correction."""
+    network = torch.nn.Linear(1, 1, bias=False)
+    optimiser = build_optimisers(Bare(network), configure(optimiser=name, learning_rate=0.01).training)["only"]
+    expected, m, v = network.weight.item(), 0.0, 0.0
+    for t, gradient in enumerate([2.0, -0.5, 30.0], start=1):
+        m, v = momentum * m + (1 - momentum) * gradient, decay * v + (1 - decay) * gradient**2
+        expected -= 0.01 * (m / (1 - momentum**t)) / (math.sqrt(v / (1 - decay**t)) + 1e-8)
+        step(Bare(network), {"only": optimiser}, Gradients({"only": (torch.tensor([[gradient]]),)}))
+        assert network.weight.item() == pytest.approx(expected, rel=1e-5)
+        assert network.weight.grad is None
 
 
 def scalars(**log: float) -> dict[str, Tensor]:

@@ -451,7 +451,7 @@ def test_a_record_that_was_moved_here_is_refused(bench: Bench) -> None:
 def test_a_store_that_can_not_be_written_is_told(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     around = Surroundings(tmp_path / "file" / "runs", tmp_path / "cache", device="cpu")
-    with pytest.raises(GenbenchError, match="cannot write .*file/runs") as caught:
+    with pytest.raises(GenbenchError, match=r"cannot write .*file/runs") as caught:
         run(bench.plugins, bench.config(), around, Watch(), lambda: False)
     assert caught.value.hint is not None
 
@@ -463,7 +463,7 @@ def test_a_size_that_convolutions_do_not_take_is_refused(bench: Bench, size: int
 
 
 def test_a_model_that_is_none_is_refused(bench: Bench) -> None:
-    with pytest.raises(GenbenchError, match="model `other`: .*:Other is a Other, expected a genbench Model"):
+    with pytest.raises(GenbenchError, match=r"model `other`: .*:Other is a Other, expected a genbench Model"):
         bench.run(bench.config("other"))
 
 

@@ -243,7 +243,7 @@ def test_a_settings_class_may_check_its_fields_together(plugins: Plugins, monkey
     monkeypatch.setitem(sys.modules, "ranged", sys.modules[__name__])
     spec = genbench.SimilaritySpec("ranged", "", "ranged:Part", "ranged:Range")
     assert build_part(plugins, spec, {"low": "0.5"}).settings == Range(0.5, 1.0)
-    with pytest.raises(GenbenchError, match="^`ranged`: value error, low must be under high$"):
+    with pytest.raises(GenbenchError, match=r"^`ranged`: value error, low must be under high$"):
         build_settings(plugins, spec, {"low": "2"})
 
 

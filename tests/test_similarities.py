@@ -1,6 +1,7 @@
 """Similarities in closed form, per image, and in float32 whatever they are given."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from genbench_similarities.elementwise import L1, Bce, DisL, Mse
 from genbench_similarities.settings import DisLSettings, ElementwiseSettings
 
 SUM, MEAN = ElementwiseSettings(), ElementwiseSettings(reduction="mean")
-PIXELS = {"mse": Mse, "l1": L1, "bce": Bce}
+PIXELS: dict[str, Callable[[ElementwiseSettings], Similarity]] = {"mse": Mse, "l1": L1, "bce": Bce}
 
 
 def constant(value: float, n: int = 2) -> View:
@@ -67,12 +68,12 @@ def test_dis_l_of_an_unknown_layer_names_those_there_are() -> None:
 
 
 def test_dis_l_without_its_default_layers_says_so() -> None:
+    view = View(torch.zeros(1, 1, 4, 4), {"other": torch.zeros(1, 2)})
     with pytest.raises(GenbenchError, match="no layer `default`"):
-        view = View(torch.zeros(1, 1, 4, 4), {"other": torch.zeros(1, 2)})
         DisL(DisLSettings())(view, view)
 
 
-ALL = {name: cls(SUM) for name, cls in PIXELS.items()} | {"dis-l": DisL(DisLSettings())}
+ALL: dict[str, Similarity] = {name: cls(SUM) for name, cls in PIXELS.items()} | {"dis-l": DisL(DisLSettings())}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -97,8 +98,7 @@ def test_the_gradient_is_that_of_finite_differences(name: str) -> None:
     real, fake = noise(0, n=1), noise(1, n=1)
 
     def value(images: Tensor) -> Tensor:
-        similarity: Similarity = ALL[name]
-        seen: Tensor = similarity(real, View(images, {"down3": images.flatten(1) * 2}))
+        seen: Tensor = ALL[name](real, View(images, {"down3": images.flatten(1) * 2}))
         return seen.sum()
 
     real = View(real.images, {"down3": real.images.flatten(1) * 2})

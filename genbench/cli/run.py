@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
-from genbench.resolution import PRESETS, RunRequest
+from genbench.config import EvaluationConfig, NetworkConfig, TrainingConfig
+from genbench.plugins import Plugins
+from genbench.resolution import PRESETS, RunRequest, resolve
 
 if TYPE_CHECKING:
     from genbench.records import Record
@@ -45,7 +47,14 @@ def stoppable() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-@click.command()
+def _sections() -> str:
+    """Return what can be set in every run, for the help."""
+    sections = {"network": NetworkConfig, "training": TrainingConfig, "evaluation": EvaluationConfig}
+    lines = [f"  {name}: {', '.join(model.model_fields)}" for name, model in sections.items()]
+    return "\n".join(["\b", "Settings of every run, as -s SECTION.KEY=VALUE:", *lines])
+
+
+@click.command(epilog=_sections())
 @click.argument("model")
 @click.argument("dataset")
 @click.option(
@@ -115,9 +124,6 @@ def run(
 
     The same command resumes a run that was stopped or killed, and ends with the same weights.
     """
-    from genbench.plugins import Plugins
-    from genbench.resolution import resolve
-
     plugins = Plugins.load()
     warn_of_broken(plugins)
     request = RunRequest(
@@ -174,7 +180,7 @@ def print_record(record: "Record") -> None:
     console = data_console()
     run = record.run
     title = f"{run.model}{f' · {run.similarity}' if run.similarity else ''} · {run.dataset} · seed {run.seed}"
-    console.print(f"{title}: {record.status}{f' ({record.reason})' if record.reason else ''}")
+    console.print(f"{title}: {record.status}{f' ({record.reason})' if record.reason else ''}", soft_wrap=True)
     rows = [
         (
             score.name,

@@ -13,6 +13,7 @@ from genbench.cli.output import data_console, make_table, print_error, print_jso
 from genbench.errors import GenbenchError, did_you_mean
 from genbench.plugins import KINDS, SINGULAR, Declaration, Kind, Plugins
 
+_PREFIXES = {"models": "", "similarities": "similarity.", "evaluators": "evaluation.{}.", "datasets": "dataset."}
 _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
@@ -155,7 +156,9 @@ def _print(found: list[Explained]) -> None:
         if explained.settings:
             rows = [[s.name, s.type, str(s.default), s.doc] for s in explained.settings]
             console.print()
-            console.print("Settings", style="bold")
+            console.print(
+                f"Settings, as -s {_PREFIXES[explained.kind].format(explained.declaration.spec.name)}NAME=VALUE"
+            )
             console.print(make_table(["name", "type", "default", "meaning"], rows))
 
 

@@ -20,7 +20,7 @@ def genbench_models() -> Iterable[genbench.ModelSpec]:
         "vaegan-pixel",
         "VAE/GAN with reconstructions compared in pixels (Larsen et al. 2015, first version)",
         "genbench_vaegan.model:VaeGan",
-        "genbench_vaegan.settings:VaeGanSettings",
+        "genbench_vaegan.settings:VaeGanPixelSettings",
         similarity="mse",
         discriminator=True,
     )

@@ -13,8 +13,15 @@ class VaeGanSettings(AdversarialSettings):
     """Settings of the VAE/GAN."""
 
     gamma: Annotated[float, "weight of the similarity against the GAN's cost for the decoder", Ge(0)] = 1e-2
-    kl_weight: Annotated[float, "weight of the KL divergence for the encoder", Ge(0)] = 1.0
+    kl_weight: Annotated[float, "weight of the KL divergence for the encoder", Ge(0)] = 0.3
     show_reconstructions: Annotated[bool, "show reconstructions to the discriminator beside prior samples"] = True
+
+
+@dataclass(frozen=True)
+class VaeGanPixelSettings(VaeGanSettings):
+    """Settings of the VAE/GAN with a pixel similarity: its posterior holds enough without a smaller weight of the KL."""
+
+    kl_weight: Annotated[float, "weight of the KL divergence for the encoder", Ge(0)] = 1.0
 
 
 @dataclass(frozen=True)

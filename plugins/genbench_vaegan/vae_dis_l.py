@@ -59,7 +59,7 @@ class VaeDisL(Model):
         return Losses(of={"encoder": total, "decoder": total}, log={"kl": kl, "like": like})
 
     def _judge(self, images: Tensor) -> Discrimination:
-        """Run the finished discriminator in evaluation mode: a fixed measure must not depend on the rest of the batch."""
+        """Run the finished discriminator in evaluation mode: a fixed measure must not depend on the batch's others."""
         discriminator = self.networks["discriminator"].eval()
         judged: Discrimination = discriminator(images)
         discriminator.train(self.training)
