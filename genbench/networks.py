@@ -97,7 +97,7 @@ class Blueprint:
     def sides(self) -> list[int]:
         """Return the side of the feature maps, from the image down to the innermost: at 64 px, 64, 32, 16, 8.
 
-        Every level halves, rounding up: three levels up to 64 px, as in the paper; above, as many as end at 8 px or less.
+        Every level halves, rounding up: three levels up to 64 px, as in the paper; above, as many as end at 8 px.
         """
         if not SMALLEST <= self.size <= LARGEST:
             raise GenbenchError(

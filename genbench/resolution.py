@@ -231,6 +231,8 @@ def _evaluation(plugins: Plugins, names: tuple[str, ...] | None, given: Values) 
         else names
     )
     specs = [plugins.evaluator(name) for name in dict.fromkeys(chosen)]
+    if "evaluators" in given:
+        raise GenbenchError("setting `evaluation.evaluators` can't be set", "--evaluators names them")
     own = {key: value for key, value in given.items() if "." not in key}
     if "evaluators" in own:
         raise GenbenchError(

@@ -50,7 +50,8 @@ def stoppable() -> Iterator[Stop]:
 def _sections() -> str:
     """Return what can be set in every run, for the help."""
     sections = {"network": NetworkConfig, "training": TrainingConfig, "evaluation": EvaluationConfig}
-    lines = [f"  {name}: {', '.join(model.model_fields)}" for name, model in sections.items()]
+    keys = {name: [key for key in model.model_fields if key != "evaluators"] for name, model in sections.items()}
+    lines = [f"  {name}: {', '.join(names)}" for name, names in keys.items()]
     return "\n".join(["\b", "Settings of every run, as -s SECTION.KEY=VALUE:", *lines])
 
 
