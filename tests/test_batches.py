@@ -75,6 +75,7 @@ def test_flips_are_about_half_and_follow_the_seed_only() -> None:
     first = flipped(batches(250, 50, flip=True))
     assert 95 <= sum(first) <= 155  # 125 +- 30 is nearly four standard deviations
     assert flipped(batches(250, 50, flip=True)) == first
+    assert first[:50] != first[50:100], "every batch has flips of its own"
     assert flipped(batches(250, 50, seed=1, flip=True)) != first
     assert not any(flipped(batches(250, 50, flip=False)))
     assert stream(batches(250, 50, flip=True), 5) == stream(batches(250, 50, flip=False), 5)

@@ -145,12 +145,15 @@ def test_where_it_is_not_asked_for_nothing_is_recommended(time: Time, told: Call
     assert [line for line in told() if line.startswith("note:")] == []
 
 
-def test_a_resumed_run_is_judged_by_what_is_left(time: Time, told: Callable[[], list[str]]) -> None:
+@pytest.mark.parametrize(("done", "warned"), [(1_000_000, True), (3_999_000, False)])
+def test_a_resumed_run_is_judged_by_its_own_speed_and_what_is_left(
+    done: int, warned: bool, time: Time, told: Callable[[], list[str]]
+) -> None:
     lines = Lines(warn_if_slow=True)
-    lines.started(3_999_000, 4_000_000)
+    lines.started(done, 4_000_000)
     time.now += 6
-    lines.advanced(3_999_600, {})
-    assert [line for line in told() if line.startswith("note:")] == []
+    lines.advanced(done + 600, {})
+    assert len([line for line in told() if line.startswith(NOTE)]) == warned
 
 
 def test_bars_move_and_speak() -> None:

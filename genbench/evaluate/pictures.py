@@ -38,11 +38,8 @@ def grid_png(images: Tensor, columns: int) -> bytes:
     rows = -(-count // columns)
     canvas = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
     canvas[:count] = images.cpu()
-    grid = (
-        canvas.reshape(rows, columns, channels, height, width)
-        .permute(0, 3, 1, 4, 2)
-        .reshape(rows * height, columns * width, channels)
-    )
+    tiles = canvas.reshape(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2)
+    grid = tiles.reshape(rows * height, columns * width, channels)
     buffer = io.BytesIO()
     Image.fromarray(grid.squeeze(2).numpy()).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

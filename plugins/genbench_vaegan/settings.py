@@ -19,7 +19,7 @@ class VaeGanSettings(AdversarialSettings):
 
 @dataclass(frozen=True)
 class VaeGanPixelSettings(VaeGanSettings):
-    """Settings of the VAE/GAN with a pixel similarity, whose posterior holds enough without a smaller weight of the KL."""
+    """Settings of the VAE/GAN with a pixel similarity, whose posterior holds enough at the full weight of the KL."""
 
     kl_weight: Annotated[float, "weight of the KL divergence for the encoder", Ge(0)] = 1.0
 
