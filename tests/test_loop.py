@@ -21,7 +21,6 @@ from genbench.store import RunFolder
 from genbench.train import loop
 from genbench.train.checkpoint import read_progress
 from genbench.train.loop import Outcome, gradient_norm, non_finite, train
-from genbench.train.optimisers import build_optimisers, step
 from genbench.train.weighting import WeightedSimilarity, measure_weight
 from genbench_gan.model import Gan
 from genbench_similarities.elementwise import DisL, Mse
@@ -67,20 +66,6 @@ class Fragile(Vae):
             root = (parameter - parameter.detach()).abs().sqrt().sum()
             losses = Losses(dict(losses.of) | {"decoder": root}, losses.log)
         return losses
-
-
-class Bare(Model):
-    """One network and nothing else."""
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__(Blueprint(1, 16, NetworkConfig(), 1, 0))
-        self.networks = torch.nn.ModuleDict({"only": network})
-
-    def losses(self, batch: Batch) -> Losses:
-        raise NotImplementedError
-
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
 
 
 def of(kind: str, config: RunConfig) -> Model:
@@ -355,20 +340,6 @@ def test_a_run_that_diverges_before_its_first_checkpoint_leaves_none(tmp_path: P
     assert (outcome.status, outcome.reason) == ("diverged", "like is inf after 0 images")
     assert not RunFolder(tmp_path).checkpoint_path.exists()
     assert RunFolder(tmp_path).curve_path.read_text() == ""
-
-
-@pytest.mark.parametrize(("name", "momentum", "decay"), [("rmsprop", 0.0, 0.99), ("adam", 0.5, 0.999)])
-def test_optimisers_step_as_their_papers_say(name: str, momentum: float, decay: float) -> None:
-    """Kingma & Ba 2015, algorithm 1, in numbers; without momentum it is RMSProp with bias correction."""
-    network = torch.nn.Linear(1, 1, bias=False)
-    optimiser = build_optimisers(Bare(network), configure(optimiser=name, learning_rate=0.01).training)["only"]
-    expected, m, v = network.weight.item(), 0.0, 0.0
-    for t, gradient in enumerate([2.0, -0.5, 30.0], start=1):
-        m, v = momentum * m + (1 - momentum) * gradient, decay * v + (1 - decay) * gradient**2
-        expected -= 0.01 * (m / (1 - momentum**t)) / (math.sqrt(v / (1 - decay**t)) + 1e-8)
-        step(Bare(network), {"only": optimiser}, Gradients({"only": (torch.tensor([[gradient]]),)}))
-        assert network.weight.item() == pytest.approx(expected, rel=1e-5)
-        assert network.weight.grad is None
 
 
 def scalars(**log: float) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
-from genbench.config import EvaluationConfig, NetworkConfig, TrainingConfig
+from genbench.config import EvaluationConfig, Frozen, NetworkConfig, TrainingConfig
 from genbench.plugins import Plugins
 from genbench.resolution import PRESETS, RunRequest, resolve
 
@@ -49,7 +49,11 @@ def stoppable() -> Iterator[Stop]:
 
 def _sections() -> str:
     """Return what can be set in every run, for the help."""
-    sections = {"network": NetworkConfig, "training": TrainingConfig, "evaluation": EvaluationConfig}
+    sections: dict[str, type[Frozen]] = {
+        "network": NetworkConfig,
+        "training": TrainingConfig,
+        "evaluation": EvaluationConfig,
+    }
     keys = {name: [key for key in model.model_fields if key != "evaluators"] for name, model in sections.items()}
     lines = [f"  {name}: {', '.join(names)}" for name, names in keys.items()]
     return "\n".join(["\b", "Settings of every run, as -s SECTION.KEY=VALUE:", *lines])
