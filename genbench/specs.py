@@ -58,10 +58,12 @@ class ModelSpec(Spec):
 
     Attributes:
         similarity: the similarity it trains with by default, or None where it reconstructs nothing.
+        similarity_settings: (name, value) pairs that it sets of that similarity, and of no other, unless the user does.
         discriminator: whether it offers a discriminator's features to its similarity.
     """
 
     similarity: str | None = None
+    similarity_settings: tuple[tuple[str, str | float], ...] = ()
     discriminator: bool = False
 
 

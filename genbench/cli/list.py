@@ -41,7 +41,9 @@ def facts(spec: Spec) -> dict[str, str]:
     """Return what a table says of a spec beside its name and summary, by column."""
     match spec:
         case ModelSpec():
-            return {"similarity": spec.similarity or "none", "discriminator": _yes(spec.discriminator)}
+            own = ", ".join(f"{name}={value}" for name, value in spec.similarity_settings)
+            similarity = f"{spec.similarity or 'none'}{f' ({own})' if own else ''}"
+            return {"similarity": similarity, "discriminator": _yes(spec.discriminator)}
         case SimilaritySpec():
             return {"needs": needs(spec.needs) or "nothing"}
         case EvaluatorSpec():

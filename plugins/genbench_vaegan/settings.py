@@ -28,7 +28,7 @@ class VaeGanPixelSettings(VaeGanSettings):
 class VaeDisLSettings(AdversarialSettings):
     """Settings of the VAE on the features of a discriminator trained beforehand."""
 
-    kl_weight: Annotated[float, "weight of the KL divergence for encoder and decoder", Ge(0)] = 1.0
+    kl_weight: Annotated[float, "weight of the KL divergence for encoder and decoder", Ge(0)] = 0.1
     discriminator_share: Annotated[
         float, "part of the budget that trains the discriminator, in a GAN", Gt(0), Lt(1)
     ] = 0.5
