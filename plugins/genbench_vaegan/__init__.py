@@ -30,7 +30,7 @@ def genbench_models() -> Iterable[genbench.ModelSpec]:
         "genbench_vaegan.vae_dis_l:VaeDisL",
         "genbench_vaegan.settings:VaeDisLSettings",
         similarity="dis-l",
-        # A narrow discriminator's deeper layers have fewer values than the image: noise can match them (docs/models.md).
+        # A narrow discriminator's deeper layers have fewer values than the image, so noise can match them.
         similarity_settings=(("layer", "down1"),),
         discriminator=True,
     )
