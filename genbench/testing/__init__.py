@@ -1,1 +1,0 @@
-"""Checks that plugin authors run on their own plugins."""
