@@ -11,9 +11,9 @@ export GENBENCH_RUNS=${2:-runs}
 
 for seed in 0 1 2; do
     for model in vaegan vaegan-pixel vae-dis-l gan vae; do
-        images=100000
-        [ "$model" = vae-dis-l ] && images=200000
-        echo "run $model celeba --seed $seed --size 32 --width 0.25 --images $images --threads 1"
+        more="--images 100000"
+        [ "$model" = vae-dis-l ] && more="--images 200000 -s similarity.layer=down1"
+        echo "run $model celeba --seed $seed --size 32 --width 0.25 --threads 1 $more"
     done
 done | xargs -P "$jobs" -L 1 genbench
 genbench compare

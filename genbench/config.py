@@ -6,7 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from genbench.errors import GenbenchError
+
 Settings = dict[str, Any]
+
+SMALLEST, LARGEST = 16, 256
+"""Sides in pixels of the images that the convolutional networks take."""
 
 
 class Frozen(BaseModel):
@@ -50,6 +55,14 @@ class NetworkConfig(Frozen):
     width: Annotated[float, Field(gt=0, le=8)] = 1.0
     latent_size: Annotated[int, Field(ge=1, le=65536)] = 128
     encoder_hidden: Annotated[int, Field(ge=1, le=65536)] = 2048
+
+    def check_size(self, size: int) -> None:
+        """Raise a GenbenchError where these networks take no images of that side in pixels."""
+        if self.kind == "conv" and not SMALLEST <= size <= LARGEST:
+            raise GenbenchError(
+                f"convolutional networks take images of {SMALLEST} to {LARGEST} px, not {size}",
+                "choose another --size, or -s network.kind=mlp",
+            )
 
 
 class TrainingConfig(Frozen):

@@ -4,6 +4,8 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,6 +52,20 @@ def describe_execution(device: torch.device) -> Execution:
         | {"torch": str(torch.__version__)},  # its metadata leaves out which CUDA it was built for
         git_commit=_git_commit(),
     )
+
+
+@contextmanager
+def telling_what_takes_less_memory() -> Iterator[None]:
+    """Turn a device's lack of memory into an error that says what takes less of it."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise GenbenchError(
+            f"the device is out of memory: {' '.join(str(error).split())}",
+            "a smaller --batch-size or --width takes less; where other programs hold the memory, the same command "
+            "goes on once it is free",
+            exit_code=1,
+        ) from error
 
 
 def peak_memory_bytes(device: torch.device) -> int:

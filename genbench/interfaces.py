@@ -98,6 +98,8 @@ class Similarity(nn.Module, ABC):
 class Model(nn.Module, ABC):
     """A generative model, built as `Model(blueprint, settings)`, or `Model(blueprint)` where its spec has no settings.
 
+    A subclass gives `networks` and `losses`; the rest follows where its networks are named `encoder` and `decoder`.
+
     Draw noise with torch's default generator: the training loop seeds it by (seed, images seen) before every step,
     which is what makes a run reproducible and resumable.
 
@@ -126,19 +128,32 @@ class Model(nn.Module, ABC):
         return route(dict(self.networks.items()), self.losses(batch))
 
     def encode(self, batch: Batch) -> Posterior:
-        """Return q(z|x) of each image."""
-        raise NotApplicable(f"{type(self).__name__} has no encoder")
+        """Return q(z|x) of each image: what the network `encoder` says of it.
 
-    @abstractmethod
+        Raises:
+            NotApplicable: the model has no encoder.
+        """
+        if "encoder" not in self.networks:
+            raise NotApplicable(f"{type(self).__name__} has no encoder")
+        posterior: Posterior = self.networks["encoder"](batch.images)
+        return posterior
+
     def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        """Return images (N, C, H, W) in [-1, 1] for latents (N, latent_size)."""
+        """Return images (N, C, H, W) in [-1, 1] for latents (N, latent_size): what the network `decoder` makes."""
+        images: Tensor = self.networks["decoder"](latents)
+        return images
+
+    def features(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Return what a similarity may compare beside pixels; nothing, where the model has no discriminator."""
+        return {}
 
     def views(self, batch: Batch) -> tuple[View, View]:
         """Return a batch and its reconstruction as the similarity sees them.
 
         The reconstruction's images are a leaf that requires grad.
         """
-        raise NotApplicable(f"{type(self).__name__} reconstructs nothing")
+        reconstruction = self.decode(self.encode(batch).sample()).detach().requires_grad_()
+        return View(batch.images, self.features(batch.images)), View(reconstruction, self.features(reconstruction))
 
 
 class Evaluator(ABC):

@@ -15,12 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from genbench.config import NetworkConfig
-from genbench.errors import GenbenchError
 from genbench.interfaces import Posterior, Similarity
 from genbench.randomness import derive
 
 KERNEL = 5
-SMALLEST, LARGEST = 16, 256
 MLP_HIDDEN = 1024
 """Units of an MLP's hidden layer at width 1."""
 
@@ -99,11 +97,7 @@ class Blueprint:
 
         Every level halves, rounding up: three levels up to 64 px, as in the paper; above, as many as end at 8 px.
         """
-        if not SMALLEST <= self.size <= LARGEST:
-            raise GenbenchError(
-                f"convolutional networks take images of {SMALLEST} to {LARGEST} px, not {self.size}",
-                "choose another --size",
-            )
+        self.network.check_size(self.size)
         sides = [self.size]
         for _ in range(max(3, ceil(log2(self.size / 8)))):
             sides.append(ceil(sides[-1] / 2))

@@ -5,38 +5,36 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 
-from genbench.config import RunConfig
+from genbench import __version__
+from genbench.config import Component, RunConfig
 from genbench.data.batches import Batches
 from genbench.data.packed import PackedDataset
 from genbench.data.preparation import prepare
 from genbench.errors import GenbenchError
 from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.evaluation import Evaluation, evaluate
+from genbench.evaluate.merging import merge, missing
 from genbench.evaluate.pictures import write_pictures
-from genbench.execution import choose_device, describe_execution, peak_memory_bytes
+from genbench.execution import (
+    choose_device,
+    describe_execution,
+    peak_memory_bytes,
+    telling_what_takes_less_memory,
+)
 from genbench.interfaces import Model
 from genbench.networks import Blueprint, seeded
 from genbench.plugins import Kind, Plugins
 from genbench.records import Cost, DataFacts, Plugin, Record, RunIdentity
 from genbench.resolution import build_part, build_settings
+from genbench.runlog import RunLog, RunObserver, logged
 from genbench.store import RunFolder, lock, read_record, run_folder, write_config, write_record
 from genbench.train.checkpoint import Progress, read_progress
-from genbench.train.loop import Observer, train
+from genbench.train.loop import train
 from genbench.train.weighting import WeightedSimilarity
-
-
-class RunObserver(Observer, Protocol):
-    """Whoever is told how a run goes."""
-
-    def preparing(self, done: int, total: int) -> None:
-        """Tell how many images are prepared."""
-
-    def said(self, message: str) -> None:
-        """Tell something in words."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,14 @@ class Surroundings:
         cache: of prepared data and classifiers.
         source: the folder or archive with the data, or None.
         device: `auto`, or torch's name of one.
+        retry_unscored: whether a finished run tries evaluators again that were skipped or failed.
     """
 
     runs: Path
     cache: Path
     source: Path | None = None
     device: str = "auto"
+    retry_unscored: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,28 +86,55 @@ def run(
 ) -> Record | None:
     """Carry out a run, or what is left of it, and return its record; None where `stop` said so before it was done.
 
-    A finished run is returned as it stands, unless other scores are asked of it: then only those are computed anew.
+    A finished run is returned as it stands, unless other scores are asked of it: then only those are computed, and
+    added. Its folder's log is kept.
 
     Raises:
-        GenbenchError: the user can mend it; nothing that was done is lost.
+        GenbenchError: the user can mend it, or the device is out of memory; nothing that was done is lost.
     """
     similarity = config.similarity.name if config.similarity else None
     folder = run_folder(around.runs, config.dataset.name, config.model.name, similarity, config.seed, config.hash())
-    with lock(folder.path):
-        done = _finished(folder, config)
-        if done is not None:
-            observer.said(f"done before: {folder.record_path}")
-            return done
-        assembled = assemble(plugins, config, folder, around, observer)
-        try:
-            ending = _train_and_evaluate(assembled, around.cache, observer, stop)
-        except (GenbenchError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            saved = read_progress(folder.checkpoint_path) or Progress()
-            _finish(assembled, Ending("failed", saved, f"{type(error).__name__}: {error}"), observer)
-            raise
-        return None if ending is None else _finish(assembled, ending, observer)
+    with lock(folder.path), logged(observer, folder.log_path) as log, telling_what_takes_less_memory():
+        earlier = _ended(folder, config)
+        if earlier is not None:
+            todo = missing(earlier, config.evaluation, retry_unscored=around.retry_unscored)
+            if earlier.status == "diverged" or not todo:
+                log.said(f"done before: {folder.record_path}")
+                return earlier
+            if _is_trained(folder, config):
+                config = _only(config, todo)
+            else:
+                earlier = None  # weights trained anew need not be those that were scored
+        names = f"{config.model.name}-{similarity or 'none'}"
+        log.note(f"begun: genbench {__version__}, {names}, configuration {config.hash()[:8]}")
+        parts = assemble(plugins, config, folder, around, log)
+        return _carry_out(parts, earlier, around.cache, log, stop)
+
+
+def _carry_out(
+    parts: Assembled, earlier: Record | None, cache: Path, log: RunLog, stop: Callable[[], bool]
+) -> Record | None:
+    """Train, score and record; an earlier record of the same weights keeps its scores, whatever happens."""
+    if earlier is not None and earlier.data.fingerprint != parts.data.fingerprint:
+        raise GenbenchError(
+            f"{parts.folder.record_path}: trained and scored on other images than `{parts.data.name}` now has",
+            "name the folder with the images as they were by --data, or move the run's folder away to train anew",
+        )
+    try:
+        ending = _train_and_evaluate(parts, cache, log, stop)
+    except (GenbenchError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if earlier is None:
+            saved = read_progress(parts.folder.checkpoint_path) or Progress()
+            failed = Ending("failed", saved, f"{type(error).__name__}: {error}")
+            _finish(parts, compose_record(parts, failed), log)
+        raise
+    if ending is None:
+        log.note("stopped and saved")
+        return None
+    record = compose_record(parts, ending)
+    return _finish(parts, record if earlier is None else merge(earlier, record), log)
 
 
 def assemble(
@@ -156,8 +183,8 @@ def build_model(plugins: Plugins, config: RunConfig, data: PackedDataset) -> Mod
     return model
 
 
-def _finished(folder: RunFolder, config: RunConfig) -> Record | None:
-    """Return the record of a run that has ended, where it has all that is asked; a failed one is tried again."""
+def _ended(folder: RunFolder, config: RunConfig) -> Record | None:
+    """Return the record of a run that has ended; a failed one is tried again."""
     if not folder.record_path.exists():
         return None
     record = read_record(folder.record_path)
@@ -166,13 +193,23 @@ def _finished(folder: RunFolder, config: RunConfig) -> Record | None:
             f"{folder.record_path}: of another configuration ({record.config_hash[:8]}, not {config.hash()[:8]})",
             "a run's folder belongs to one configuration; move the record back to where it came from, or delete it",
         )
-    same = record.config == config.model_dump(mode="json")
-    return record if record.status == "diverged" or (record.status == "ok" and same) else None
+    return None if record.status == "failed" else record
+
+
+def _is_trained(folder: RunFolder, config: RunConfig) -> bool:
+    progress = read_progress(folder.checkpoint_path)
+    return progress is not None and progress.images_seen >= config.training.images
+
+
+def _only(config: RunConfig, evaluators: tuple[Component, ...]) -> RunConfig:
+    evaluation = config.evaluation.model_copy(update={"evaluators": evaluators})
+    return config.model_copy(update={"evaluation": evaluation})
 
 
 def _train_and_evaluate(
     parts: Assembled, cache: Path, observer: RunObserver, stop: Callable[[], bool]
 ) -> Ending | None:
+    """Return None where `stop` said so before it was done; what is trained is then saved."""
     config = parts.config
     batches = Batches.of(parts.data, config.training.batch_size, config.seed, config.training.flip, parts.device)
     outcome = train(parts.model, batches, config, parts.folder, observer, stop)
@@ -182,17 +219,20 @@ def _train_and_evaluate(
         return Ending("diverged", outcome.progress, outcome.reason)
     start = perf_counter()
     context = EvaluationContext(parts.model, parts.data, config, parts.device, cache)
-    evaluation = evaluate(context, parts.plugins, config.evaluation.evaluators, observer.said)
+    evaluation = evaluate(context, parts.plugins, config.evaluation.evaluators, observer.said, stop)
+    if evaluation is None:
+        return None
     write_pictures(context, parts.folder.images_path)
     return Ending("ok", outcome.progress, evaluation=evaluation, evaluate_s=perf_counter() - start)
 
 
-def _finish(parts: Assembled, ending: Ending, observer: RunObserver) -> Record:
+def _finish(parts: Assembled, record: Record, log: RunLog) -> Record:
     """Write the record, and tell the plugins that observe."""
-    record = compose_record(parts, ending)
+    write_config(parts.folder, record.config)
     write_record(parts.folder, record)
+    log.note(f"ended: {record.status}{f': {record.reason}' if record.reason else ''}")
     for problem in parts.plugins.run_finished(record):
-        observer.said(f"warning: {problem}")
+        log.said(f"warning: {problem}")
     return record
 
 

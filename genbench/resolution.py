@@ -87,16 +87,17 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
     network = _build(NetworkConfig, {"width": defaults.width} | given["network"], "network")
     data_size = request.size or defaults.size
     similarity = _similarity(plugins, request, model, dataset, data_size)
+    own = dict(model.similarity_settings) if similarity and similarity.name == model.similarity else {}
     if similarity is None and given["similarity"]:
         raise GenbenchError(f"model `{model.name}` has no similarity to set", "leave out the similarity.* settings")
     training = {"images": defaults.images, "flip": dataset.flip} | _given(
         batch_size=request.batch_size, similarity_weight=_number_or_auto(request.similarity_weight)
     )
-    return RunConfig(
+    config = RunConfig(
         model=Component(name=model.name, settings=resolve_settings(plugins, model, given["model"])),
         similarity=None
         if similarity is None
-        else Component(name=similarity.name, settings=resolve_settings(plugins, similarity, given["similarity"])),
+        else Component(name=similarity.name, settings=resolve_settings(plugins, similarity, own | given["similarity"])),
         dataset=_build(
             DataConfig,
             {
@@ -112,6 +113,8 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
         evaluation=_evaluation(plugins, request.evaluators, given["evaluation"]),
         seed=request.seed,
     )
+    network.check_size(config.dataset.size)
+    return config
 
 
 def build_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> Any:

@@ -81,7 +81,20 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             os.replace(temporary, path)  # noqa: PTH105 - tests let exactly this call fail
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def append(path: Path, text: str) -> None:
+    """Add text at the end of a file, which a kill may cut short.
+
+    Raises:
+        GenbenchError: it can't be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(text)
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -199,7 +212,8 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder outlast a crash."""
     if os.name == "nt":  # Windows opens no folders; its renames are journalled
         return
     descriptor = os.open(folder, os.O_RDONLY)

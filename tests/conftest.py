@@ -1,8 +1,13 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share; importing this imports no torch."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from bench import Bench
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +17,15 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is not there")
     return folder
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator["Bench"]:
+    """Return a store, a cache and plugins to run things with, on one thread."""
+    import torch
+    from bench import Bench
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Bench(tmp_path)
+    torch.set_num_threads(threads)

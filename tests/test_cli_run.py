@@ -177,10 +177,11 @@ def test_a_wrong_command_exits_2_and_leaves_nothing(
     assert list(here.iterdir()) == []
 
 
-def test_a_size_that_convolutions_do_not_take_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_size_that_convolutions_do_not_take_exits_2(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "vae", "toyfaces", *NO_SCORES, "--size", "8"]) == 2
     err = capsys.readouterr().err
     assert "error: convolutional networks take images of 16 to 256 px, not 8\nhint: choose another --size" in err
+    assert list(here.iterdir()) == [], "refused before anything is prepared"
 
 
 def test_runs_that_can_not_be_written_exit_2(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,7 +223,7 @@ def test_a_signal_stops_and_saves_and_the_same_command_goes_on(
     assert signal.getsignal(number) is before
     out, err = capsys.readouterr()
     assert out == ""
-    assert "stopping after this step; once more to stop at once" in err
+    assert "stopping; once more to stop at once" in err
     assert err.endswith("stopped and saved; the same command goes on from here\n")
     assert state(here / "runs")["progress"]["images_seen"] == 4 * BATCH
     assert not (only_folder(here / "runs") / "record.json").exists()
@@ -241,6 +242,39 @@ def test_a_second_signal_interrupts_at_once(
     assert signal.getsignal(signal.SIGINT) is before
     assert capsys.readouterr().err.endswith("error: interrupted\n")
     assert not (only_folder(here / "runs") / "record.json").exists()
+
+
+def test_a_signal_before_scores_are_computed_saves_and_the_same_command_computes_them(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "vae", "toyfaces", *TINY, "--evaluators", "mse"]
+    with monkeypatch.context() as patch:
+        send(patch, {STEPS: signal.SIGINT})
+        assert main(command) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "evaluating" not in err
+    assert err.endswith("stopped and saved; the same command goes on from here\n")
+    assert state(here / "runs")["progress"]["images_seen"] == STEPS * BATCH
+    assert not (only_folder(here / "runs") / "record.json").exists()
+    assert main(command) == 0
+    assert "evaluating mse" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_no_bug(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("genbench_vae.model.Vae.losses", fail)
+    assert main(["run", "vae", "toyfaces", *NO_SCORES, "--similarity-weight", "1"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "error: the device is out of memory: CUDA out of memory. Tried to allocate 2.00 GiB.\nhint: " in err
+    assert "Traceback" not in err
+    assert "bug" not in err
+    assert json.loads((only_folder(here / "runs") / "record.json").read_text())["status"] == "failed"
 
 
 DYING = """

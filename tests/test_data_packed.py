@@ -110,7 +110,7 @@ def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     assert read_packed(folder) is None
 
 
-@pytest.mark.parametrize("fails_at", ["_write_array", "fingerprint", "_sync_folder"])
+@pytest.mark.parametrize("fails_at", ["_write_array", "fingerprint", "sync_folder"])
 def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch, fails_at: str) -> None:
     def fail(*args: object) -> None:
         raise OSError(28, "No space left on device")

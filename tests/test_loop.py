@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
 
 from genbench import GenbenchError
 from genbench.config import Component, DataConfig, EvaluationConfig, NetworkConfig, RunConfig, TrainingConfig
@@ -20,7 +19,7 @@ from genbench.networks import Blueprint, seeded
 from genbench.store import RunFolder
 from genbench.train import loop
 from genbench.train.checkpoint import read_progress
-from genbench.train.loop import Outcome, gradient_norm, non_finite, train
+from genbench.train.loop import Outcome, train
 from genbench.train.weighting import WeightedSimilarity, measure_weight
 from genbench_gan.model import Gan
 from genbench_similarities.elementwise import DisL, Mse
@@ -335,38 +334,26 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_good_checkpoint(
     assert RunFolder(tmp_path).checkpoint_path.read_bytes() == before
 
 
+@pytest.mark.parametrize("save_s", [0.0, math.inf])
+def test_the_curve_holds_what_led_up_to_a_divergence_and_holds_it_once(
+    save_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_S", save_s)
+    monkeypatch.setattr(loop, "LOG_STEPS", 2)
+    for _ in range(2):  # the second goes on from the checkpoint, where there is one
+        watch = Watch()
+        assert go(tmp_path, "fragile", watch=watch).status == "diverged"
+        rows = [json.loads(line) for line in RunFolder(tmp_path).curve_path.read_text().splitlines()]
+        assert [row["images_seen"] for row in rows] == [2 * BATCH, 3 * BATCH]
+        assert watch.rows[-1] == rows[-1]
+        assert rows[-1]["kl"] != rows[0]["kl"]
+
+
 def test_a_run_that_diverges_before_its_first_checkpoint_leaves_none(tmp_path: Path) -> None:
     outcome = go(tmp_path, config=configure(similarity_weight=1e38))
     assert (outcome.status, outcome.reason) == ("diverged", "like is inf after 0 images")
     assert not RunFolder(tmp_path).checkpoint_path.exists()
     assert RunFolder(tmp_path).curve_path.read_text() == ""
-
-
-def scalars(**log: float) -> dict[str, Tensor]:
-    return {name: torch.tensor(value) for name, value in log.items()}
-
-
-@pytest.mark.parametrize(
-    ("gradients", "expected"),
-    [
-        (Gradients({"a": (torch.ones(2), None)}, scalars(kl=1.0)), None),
-        (Gradients({"a": (None,)}), None),
-        (Gradients({}), None),
-        (Gradients({}, scalars(kl=1.0, like=math.nan)), "like is nan"),
-        (Gradients({}, scalars(kl=-math.inf)), "kl is -inf"),
-        (
-            Gradients({"a": (torch.ones(2),), "b": (None, torch.tensor([1, math.nan]))}),
-            "the gradient of b is not finite",
-        ),
-        (Gradients({"a": (torch.tensor([math.inf]),)}), "the gradient of a is not finite"),
-    ],
-)
-def test_what_is_not_finite_is_named(gradients: Gradients, expected: str | None) -> None:
-    assert non_finite(gradients) == expected
-
-
-def test_gradient_norm_is_that_of_one_long_vector() -> None:
-    assert gradient_norm([torch.tensor([[3.0], [0.0]]), torch.tensor([4.0])]) == pytest.approx(5)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_and_kept(tmp_path: Path) -> None:

@@ -176,6 +176,8 @@ def test_an_evaluator_that_is_not_asked_for_can_not_be_set(plugins: Plugins) -> 
         ({"width": float("nan")}, "setting `width` is nan", ""),
         ({"width": 0.0}, "setting `width` is 0.0", ""),
         ({"size": 2000}, "setting `size` is 2000", ""),
+        ({"size": 300}, "convolutional networks take images of 16 to 256 px, not 300", "-s network.kind=mlp"),
+        ({"size": 8}, "convolutional networks take images of 16 to 256 px, not 8", "choose another --size"),
         ({"images": 0}, "setting `images` is 0", ""),
     ],
 )
@@ -252,6 +254,17 @@ def test_a_part_without_settings_takes_none(plugins: Plugins) -> None:
     assert build_part(plugins, spec, {}) == {}
     with pytest.raises(GenbenchError, match="`bare` has no setting `x`"):
         build_settings(plugins, spec, {"x": "1"})
+
+
+@pytest.mark.parametrize("size", [8, 16, 256, 300])
+def test_mlps_take_images_of_any_size(plugins: Plugins, size: int) -> None:
+    config = resolve(plugins, replace(REQUEST, model="gan", size=size, settings=("network.kind=mlp",)))
+    assert config.dataset.size == size
+
+
+@pytest.mark.parametrize("size", [16, 256])
+def test_convolutions_take_images_of_their_least_and_largest_size(plugins: Plugins, size: int) -> None:
+    assert resolve(plugins, replace(REQUEST, size=size)).dataset.size == size
 
 
 def test_the_same_run_typed_in_two_ways_has_one_hash(plugins: Plugins) -> None:

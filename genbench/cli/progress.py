@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -80,9 +79,8 @@ class Told:
 class Lines(Told):
     """For logs: a plain line every few seconds."""
 
-    def __init__(self, warn_if_slow: bool, log: Path | None = None) -> None:
+    def __init__(self, warn_if_slow: bool) -> None:
         super().__init__(warn_if_slow)
-        self.log = log
         self.last = 0.0
 
     def said(self, message: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Turns SIGINT and SIGTERM into a wish that the training loop asks after; a second signal interrupts at once."""
+    """Turns SIGINT and SIGTERM into a wish that a run asks after at each step and evaluator; the second interrupts."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -32,7 +32,7 @@ class Stop:
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
-        click.echo("stopping after this step; once more to stop at once", err=True)
+        click.echo("stopping; once more to stop at once", err=True)
 
 
 @contextmanager
@@ -82,7 +82,10 @@ def _sections() -> str:
     "training.KEY, evaluation.KEY.",
 )
 @click.option(
-    "--evaluators", metavar="A,B,...", help="Compute these scores, instead of all that run by default; `none` for none."
+    "--evaluators",
+    metavar="A,B,...",
+    help="Compute these scores, instead of all that run by default; of a finished run, also those that "
+    "were skipped. `none` for none.",
 )
 @click.option(
     "--data",
@@ -159,7 +162,7 @@ def run(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    around = Surroundings(runs, cache_folder(), source_folder(source), device)
+    around = Surroundings(runs, cache_folder(), source_folder(source), device, retry_unscored=evaluators is not None)
     on_cpu = choose_device(device).type == "cpu"
     with stoppable() as stop, observing(warn_if_slow=on_cpu) as observer:
         record = carry_out(plugins, config, around, observer, stop)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genbench.interfaces import ImageSet
+from genbench.store import sync_folder
 
 LAYOUT = 1
 """Raised whenever the files of a packed data set change their form."""
@@ -104,7 +105,7 @@ def write_packed(folder: Path, name: str, images: ImageSet) -> None:
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
 def read_packed(folder: Path) -> PackedDataset | None:
@@ -143,7 +144,7 @@ def _write_files(folder: Path, name: str, images: ImageSet) -> None:
         json.dump(asdict(meta), file, indent=1)
         file.flush()
         os.fsync(file.fileno())
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def _write_array(path: Path, array: Bytes) -> int:
@@ -169,13 +170,3 @@ def _fits(images: Bytes, splits: Bytes, attributes: Bytes | None, meta: _Meta) -
         and splits.shape == images.shape[:1]
         and (width == 0 if attributes is None else attributes.shape == (len(images), width))
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows opens no folders; its renames are journalled
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

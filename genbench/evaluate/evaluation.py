@@ -45,13 +45,17 @@ def evaluate(
     plugins: Plugins,
     components: tuple[Component, ...],
     report: Callable[[str], None],
-) -> Evaluation:
+    stop: Callable[[], bool] = lambda: False,
+) -> Evaluation | None:
     """Run the evaluators on a model; `report` gets a line for each score, skip and failure.
 
-    Raises nothing that an evaluator raises.
+    Returns None where `stop`, asked before each evaluator, said so. Raises nothing that an evaluator raises, unless
+    the device is out of memory: that says nothing of the evaluator, and trying again may help.
     """
     findings = _Findings()
     for component in components:
+        if stop():
+            return None
         report(f"evaluating {component.name}")
         try:
             with _exact(), torch.no_grad(), seeded(context.seed("evaluator", component.name)):
@@ -59,6 +63,8 @@ def evaluate(
         except NotApplicable as error:
             findings.skipped.append(Unscored(evaluator=component.name, reason=_explain(error)))
             report(f"{component.name} skipped: {_explain(error)}")
+        except torch.OutOfMemoryError:
+            raise
         except (Exception, SystemExit) as error:  # an evaluator may be anyone's code
             findings.failures.append(Unscored(evaluator=component.name, reason=_explain(error)))
             report(f"{component.name} failed: {_explain(error)}")

@@ -14,7 +14,7 @@ from genbench.config import RunConfig
 from genbench.data.batches import Batches
 from genbench.interfaces import Gradients, Model
 from genbench.randomness import derive
-from genbench.store import RunFolder, write_atomic
+from genbench.store import RunFolder, append, write_atomic
 from genbench.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from genbench.train.optimisers import build_optimisers, step
 from genbench.train.weighting import WeightedSimilarity, measure_weight
@@ -81,6 +81,8 @@ def train(
         batch = batches.draw(progress.images_seen)
         gradients = model.gradients(batch)
         if (culprit := non_finite(gradients)) is not None:
+            if progress.window_steps:  # what led up to it
+                observer.advanced(progress.images_seen, curve.write_row())
             clock.tick()
             return Outcome("diverged", progress, f"{culprit} after {progress.images_seen} images")
         step(model, optimisers, gradients)
@@ -123,7 +125,9 @@ class Curve:
         self.path = folder.curve_path
         self.progress = progress
         rows = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [row for row in rows if _images_seen(row) <= progress.images_seen]
+        # Where the checkpoint's window is open, a row that ends with the checkpoint was written when training diverged.
+        last = progress.images_seen - (1 if progress.window_steps else 0)
+        kept = [row for row in rows if _images_seen(row) <= last]
         write_atomic(self.path, "".join(f"{row}\n" for row in kept))
 
     def add(self, gradients: Gradients) -> None:
@@ -134,14 +138,14 @@ class Curve:
         self.progress.window_steps += 1
 
     def write_row(self) -> dict[str, float]:
-        """Append the window's means as a row, and begin the next window."""
+        """Append the window's finite means as a row, and begin the next window."""
         steps = self.progress.window_steps
         row = {"images_seen": float(self.progress.images_seen)}
-        row |= {name: total / steps for name, total in self.progress.window.items()}
+        means = {name: total / steps for name, total in self.progress.window.items()}
+        row |= {name: mean for name, mean in means.items() if math.isfinite(mean)}  # a sum may overflow
         self.progress.window.clear()
         self.progress.window_steps = 0
-        with self.path.open("a") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
+        append(self.path, json.dumps(row, allow_nan=False) + "\n")
         return row
 
 

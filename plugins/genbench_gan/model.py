@@ -1,7 +1,7 @@
 """The generative adversarial network (Goodfellow et al. 2014), on the networks that VAE/GAN shares."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from genbench.adversarial.costs import costs, gates
 from genbench.adversarial.settings import AdversarialSettings
@@ -29,7 +29,3 @@ class Gan(Model):
             log={"gan.real": played.real, "gan.fake": played.fake},
             gates={"decoder": decoder_moves, "discriminator": discriminator_moves},
         )
-
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        images: Tensor = self.networks["decoder"](latents)
-        return images

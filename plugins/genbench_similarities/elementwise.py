@@ -10,8 +10,9 @@ from genbench.errors import GenbenchError, did_you_mean
 from genbench.interfaces import Similarity, View
 from genbench_similarities.settings import DisLSettings, ElementwiseSettings
 
-DEFAULT_LAYERS = ("down3", "hidden2")
-"""Dis_l of the paper: the third strided convolution; its nearest kin in an MLP."""
+LAYERS = {"default": ("down3", "hidden2"), "first": ("down1", "hidden1")}
+"""Names that fit any discriminator: Dis_l of the paper, the third strided convolution, and the first one; in an MLP,
+their nearest kin."""
 
 
 def _precise(values: Tensor) -> Tensor:
@@ -70,11 +71,10 @@ class DisL(Elementwise):
     def _layer(self, features: Mapping[str, Tensor]) -> str:
         if self.settings.layer in features:
             return self.settings.layer
-        if self.settings.layer == "default":
-            for layer in DEFAULT_LAYERS:
-                if layer in features:
-                    return layer
-        guess = did_you_mean(self.settings.layer, features)
+        for layer in LAYERS.get(self.settings.layer, ()):
+            if layer in features:
+                return layer
+        guess = did_you_mean(self.settings.layer, [*features, *LAYERS])
         raise GenbenchError(
             f"dis-l: this discriminator has no layer `{self.settings.layer}`",
             f"{guess + ' ' if guess else ''}its layers: {', '.join(features)}",

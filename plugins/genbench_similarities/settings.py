@@ -19,5 +19,7 @@ class DisLSettings(ElementwiseSettings):
     """Where in the discriminator to compare."""
 
     layer: Annotated[
-        str, "layer of the discriminator; `default` is `down3`, the third strided convolution, or `hidden2` of an MLP"
+        str,
+        "layer of the discriminator; `default` is `down3`, its third strided convolution, `first` is `down1`; "
+        "of an MLP, `hidden2` and `hidden1`",
     ] = "default"

@@ -1,8 +1,8 @@
 """The variational autoencoder (Kingma & Welling 2014)."""
 
-from torch import Tensor, nn
+from torch import nn
 
-from genbench.interfaces import Batch, Losses, Model, Posterior, Similarity, View
+from genbench.interfaces import Batch, Losses, Model, Similarity, View
 from genbench.networks import Blueprint
 from genbench_vae.settings import VaeSettings
 
@@ -25,15 +25,3 @@ class Vae(Model):
         # KL has no gradient in the decoder, so one loss serves both, in one backward pass.
         total = self.settings.kl_weight * kl + like
         return Losses(of={"encoder": total, "decoder": total}, log={"kl": kl, "like": like})
-
-    def encode(self, batch: Batch) -> Posterior:
-        posterior: Posterior = self.networks["encoder"](batch.images)
-        return posterior
-
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        images: Tensor = self.networks["decoder"](latents)
-        return images
-
-    def views(self, batch: Batch) -> tuple[View, View]:
-        reconstruction = self.decode(self.encode(batch).sample()).detach().requires_grad_()
-        return View(batch.images), View(reconstruction)

@@ -31,6 +31,6 @@ def genbench_models() -> Iterable[genbench.ModelSpec]:
         "genbench_vaegan.settings:VaeDisLSettings",
         similarity="dis-l",
         # A narrow discriminator's deeper layers have fewer values than the image, so noise can match them.
-        similarity_settings=(("layer", "down1"),),
+        similarity_settings=(("layer", "first"),),
         discriminator=True,
     )

@@ -1,11 +1,13 @@
 """VAE/GAN: a VAE whose reconstruction error is measured by a learned similarity (Larsen et al. 2016)."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from genbench.adversarial.costs import costs, gates
-from genbench.interfaces import Batch, Losses, Model, Posterior, Similarity, View
-from genbench.networks import Blueprint
+from genbench.interfaces import Batch, Losses, Model, Similarity, View
+from genbench.networks import Blueprint, Discrimination
 from genbench_vaegan.settings import VaeGanSettings
 
 
@@ -52,18 +54,6 @@ class VaeGan(Model):
             gates={"decoder": decoder_moves, "discriminator": discriminator_moves},
         )
 
-    def encode(self, batch: Batch) -> Posterior:
-        posterior: Posterior = self.networks["encoder"](batch.images)
-        return posterior
-
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        images: Tensor = self.networks["decoder"](latents)
-        return images
-
-    def views(self, batch: Batch) -> tuple[View, View]:
-        discriminator = self.networks["discriminator"]
-        reconstruction = self.decode(self.encode(batch).sample()).detach().requires_grad_()
-        return (
-            View(batch.images, discriminator(batch.images).features),
-            View(reconstruction, discriminator(reconstruction).features),
-        )
+    def features(self, images: Tensor) -> Mapping[str, Tensor]:
+        judged: Discrimination = self.networks["discriminator"](images)
+        return judged.features

@@ -1,10 +1,12 @@
 """VAE_Dis_l: a VAE measured in the features of a discriminator trained beforehand (Larsen et al. 2016, section 4)."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from genbench.adversarial.costs import costs, gates
-from genbench.interfaces import Batch, Losses, Model, Posterior, Similarity, View
+from genbench.interfaces import Batch, Losses, Model, Similarity, View
 from genbench.networks import Blueprint, Discrimination
 from genbench_vaegan.settings import VaeDisLSettings
 
@@ -50,32 +52,16 @@ class VaeDisL(Model):
         posterior = self.encode(batch)
         reconstruction = self.decode(posterior.sample())
         like = self.similarity(
-            View(batch.images, self._judge(batch.images).features),
-            View(reconstruction, self._judge(reconstruction).features),
+            View(batch.images, self.features(batch.images)), View(reconstruction, self.features(reconstruction))
         ).mean()
         kl = posterior.kl().mean()
         # KL has no gradient in the decoder, so one loss serves both, in one backward pass.
         total = self.settings.kl_weight * kl + like
         return Losses(of={"encoder": total, "decoder": total}, log={"kl": kl, "like": like})
 
-    def _judge(self, images: Tensor) -> Discrimination:
-        """Run the finished discriminator in evaluation mode: a fixed measure must not depend on the batch's others."""
+    def features(self, images: Tensor) -> Mapping[str, Tensor]:
+        # The finished discriminator is in evaluation mode: a fixed measure must not depend on the batch's others.
         discriminator = self.networks["discriminator"].eval()
         judged: Discrimination = discriminator(images)
         discriminator.train(self.training)
-        return judged
-
-    def encode(self, batch: Batch) -> Posterior:
-        posterior: Posterior = self.networks["encoder"](batch.images)
-        return posterior
-
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        images: Tensor = self.networks["decoder"](latents)
-        return images
-
-    def views(self, batch: Batch) -> tuple[View, View]:
-        reconstruction = self.decode(self.encode(batch).sample()).detach().requires_grad_()
-        return (
-            View(batch.images, self._judge(batch.images).features),
-            View(reconstruction, self._judge(reconstruction).features),
-        )
+        return judged.features

@@ -1,0 +1,256 @@
+"""Scores asked of a run that has ended: they are added, what was there stays, and nothing is computed twice."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+
+import pytest
+import torch
+from bench import BATCH, STEPS, Bench, Blobs, One, Watch
+from leaderboards import make_record
+
+from genbench import GenbenchError
+from genbench.config import Component, EvaluationConfig
+from genbench.evaluate.merging import merge, missing
+from genbench.records import Plugin, Record, Score, Unscored
+from genbench.store import read_record
+
+
+def listed(record: Record) -> list[str]:
+    return [c["name"] for c in record.config["evaluation"]["evaluators"]]  # type: ignore[call-overload]
+
+
+def evaluated(watch: Watch) -> list[str]:
+    return [word.removeprefix("evaluating ") for word in watch.words if word.startswith("evaluating ")]
+
+
+def test_other_evaluators_are_added_and_earlier_ones_kept(bench: Bench) -> None:
+    first = bench.finish(bench.config("gan", evaluators=("mse", "failing")))
+    assert (len(first.scores), len(first.skipped), len(first.failures)) == (0, 1, 1)
+    watch = Watch()
+    config = bench.config("gan", evaluators=("one",))
+    second = bench.finish(config, watch)
+    assert (watch.steps, evaluated(watch)) == ([], ["one"])
+    assert [s.name for s in second.scores] == ["one"]
+    assert (second.skipped, second.failures) == (first.skipped, first.failures)
+    assert listed(second) == ["mse", "failing", "one"]
+    assert {p.name for p in second.plugins if p.kind == "evaluator"} == {"mse", "failing", "one"}
+    assert read_record(bench.folder(config).record_path) == second
+    with bench.folder(config).config_path.open("rb") as file:
+        assert [e["name"] for e in tomllib.load(file)["evaluation"]["evaluators"]] == listed(second)
+
+
+def test_what_is_not_about_the_new_scores_stays(bench: Bench) -> None:
+    first = bench.finish(bench.config(evaluators=("mse",)))
+    second = bench.finish(bench.config(evaluators=("one",)))
+    changed = {name for name in Record.model_fields if getattr(first, name) != getattr(second, name)}
+    assert changed <= {"config", "plugins", "scores", "cost", "finished_utc"}
+    assert second.cost.evaluate_s > first.cost.evaluate_s
+    same = {"evaluate_s": 0}
+    assert second.cost.model_copy(update=same) == first.cost.model_copy(update=same)
+    assert bench.extras.finished == [first, second]
+
+
+@pytest.mark.parametrize("evaluators", [("mse",), ("one",), ("one", "mse"), (), ("failing",)])
+def test_whatever_is_there_already_is_not_computed_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, evaluators: tuple[str, ...]
+) -> None:
+    record = bench.finish(bench.config(evaluators=("mse", "one", "failing")))
+    monkeypatch.setattr("genbench.pipeline.assemble", lambda *_: pytest.fail("begun anew"))
+    watch = Watch()
+    config = bench.config(evaluators=evaluators)
+    assert bench.finish(config, watch) == record
+    assert watch.words == [f"done before: {bench.folder(config).record_path}"]
+
+
+def test_other_settings_replace_a_score(bench: Bench) -> None:
+    bench.finish(bench.config(evaluators=("mse", "one")))
+    watch = Watch()
+    bench.finish(bench.config(evaluators=("one",), settings=("evaluation.samples=50",)), watch)
+    again = bench.finish(bench.config(evaluators=("mse", "one"), settings=("evaluation.samples=50",)), watch)
+    assert evaluated(watch) == ["one", "mse"], "mse was there with another number of samples"
+    assert [s.name for s in again.scores] == ["one", "mse"]
+
+
+def test_a_run_whose_weights_are_gone_is_trained_and_scored_anew(bench: Bench) -> None:
+    bench.finish(bench.config(evaluators=("mse",)))
+    config = bench.config(evaluators=("one",))
+    bench.folder(config).checkpoint_path.unlink()
+    watch = Watch()
+    record = bench.finish(config, watch)
+    assert len(watch.steps) == STEPS
+    assert [s.name for s in record.scores] == listed(record) == ["one"], "the other score is of weights that are gone"
+
+
+def test_other_images_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = bench.config(evaluators=("one",))
+    bench.finish(bench.config(evaluators=("mse",)))
+    before = bench.folder(config).record_path.read_bytes()
+    prepare = Blobs.prepare
+
+    def inverted(self: Blobs, request: object) -> object:
+        images = prepare(self, request)  # type: ignore[arg-type]
+        images.images[:] = 255 - images.images
+        return images
+
+    monkeypatch.setattr(Blobs, "prepare", inverted)
+    monkeypatch.setattr(Blobs, "version", 2)
+    with pytest.raises(GenbenchError, match="trained and scored on other images than `blobs` now has"):
+        bench.run(config)
+    assert bench.folder(config).record_path.read_bytes() == before
+
+
+def test_a_failure_on_the_way_to_another_score_costs_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = bench.finish(bench.config(evaluators=("mse",)))
+    config = bench.config(evaluators=("one",))
+    monkeypatch.setattr("genbench.pipeline.write_pictures", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        bench.run(config)
+    assert read_record(bench.folder(config).record_path) == first
+
+
+def test_a_stop_between_evaluators_leaves_no_record_and_the_weights(bench: Bench) -> None:
+    config = bench.config(evaluators=("one", "mse"))
+    watch = Watch()
+    assert bench.run(config, watch, stop=lambda: "evaluating one" in watch.words) is None
+    assert evaluated(watch) == ["one"]
+    assert len(watch.steps) == STEPS
+    assert not bench.folder(config).record_path.exists()
+    again = Watch()
+    assert [s.name for s in bench.finish(config, again).scores] == ["one", "mse"]
+    assert (again.starts, again.steps) == ([STEPS * BATCH], [])
+
+
+def test_a_stop_during_the_last_evaluator_comes_too_late(bench: Bench) -> None:
+    watch = Watch()
+    record = bench.run(bench.config(), watch, stop=lambda: "evaluating mse" in watch.words)
+    assert record is not None
+    assert record.status == "ok"
+
+
+def test_a_stopped_rescoring_keeps_the_earlier_record(bench: Bench) -> None:
+    first = bench.finish(bench.config(evaluators=("mse",)))
+    config = bench.config(evaluators=("one",))
+    assert bench.run(config, stop=lambda: True) is None
+    assert read_record(bench.folder(config).record_path) == first
+
+
+def test_an_evaluator_that_lacks_memory_fails_the_run_which_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    config = bench.config(evaluators=("one",))
+    with monkeypatch.context() as patch:
+        patch.setattr(One, "evaluate", greedy)
+        with pytest.raises(GenbenchError, match="out of memory") as caught:
+            bench.run(config)
+    assert caught.value.exit_code == 1
+    record = read_record(bench.folder(config).record_path)
+    assert (record.status, record.images_seen) == ("failed", STEPS * BATCH)
+    watch = Watch()
+    assert [s.name for s in bench.finish(config, watch).scores] == ["one"]
+    assert watch.steps == []
+
+
+# The pure part.
+
+
+def scored(*parts: Component, samples: int = 100, value: float = 1.0, **unscored: tuple[Unscored, ...]) -> Record:
+    """Return a record with one score of each of these evaluators that is neither skipped nor failed."""
+    base = make_record()
+    silent = {u.evaluator for group in unscored.values() for u in group}
+    evaluation = EvaluationConfig(evaluators=parts, samples=samples).model_dump(mode="json")
+    return base.model_copy(
+        update={
+            "config": {**base.config, "evaluation": evaluation},
+            "plugins": (
+                Plugin(kind="model", name="one", distribution="d", version="1"),
+                *(Plugin(kind="evaluator", name=p.name, distribution="d", version="1") for p in parts),
+            ),
+            "scores": tuple(
+                Score(
+                    name=f"{p.name}-score", value=value, direction="lower", protocol={"evaluator": p.name, "n": samples}
+                )
+                for p in parts
+                if p.name not in silent
+            ),
+            **unscored,
+        }
+    )
+
+
+def part(name: str, **settings: object) -> Component:
+    return Component(name=name, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "samples", "expected"),
+    [
+        ((part("a", k=1),), 100, ()),
+        ((part("b"), part("a", k=1)), 100, ()),
+        ((part("a", k=2), part("b")), 100, ("a",)),
+        ((part("a"), part("b")), 100, ("a",)),
+        ((part("c"), part("a", k=1)), 100, ("c",)),
+        ((part("b"), part("a", k=1)), 99, ("b", "a")),
+        ((), 99, ()),
+        ((part("t", pair=(1, 2)),), 100, ()),
+    ],
+)
+def test_missing_is_what_is_new_or_differs(
+    asked: tuple[Component, ...], samples: int, expected: tuple[str, ...]
+) -> None:
+    record = scored(part("a", k=1), part("b"), part("t", pair=(1, 2)))
+    for found in (record, Record.model_validate_json(json.dumps(record.model_dump()))):
+        todo = missing(found, EvaluationConfig(evaluators=asked, samples=samples), retry_unscored=False)
+        assert tuple(c.name for c in todo) == expected
+
+
+def test_what_was_skipped_or_failed_is_tried_again_where_that_is_asked_for() -> None:
+    parts = (part("a"), part("b"), part("c"))
+    unscored = {
+        "skipped": (Unscored(evaluator="a", reason="no weights"),),
+        "failures": (Unscored(evaluator="c", reason="bug"),),
+    }
+    record = scored(*parts, **unscored)
+    asked = EvaluationConfig(evaluators=parts[:2], samples=100)
+    assert missing(record, asked, retry_unscored=False) == ()
+    assert missing(record, asked, retry_unscored=True) == parts[:1]
+
+
+@pytest.mark.parametrize("config", [{}, {"evaluation": None}, {"evaluation": {"samples": 100}}])
+def test_a_record_that_lists_nothing_lacks_everything(config: Mapping[str, object]) -> None:
+    record = make_record(config=dict(config))
+    assert missing(record, EvaluationConfig(evaluators=(part("a"),), samples=100), retry_unscored=False) == (part("a"),)
+
+
+def test_what_is_computed_anew_replaces_all_that_was_known_of_it() -> None:
+    gone = (Unscored(evaluator="c", reason="no weights"),)
+    earlier = scored(part("a", k=1), part("b"), part("c"), value=1.0, skipped=gone)
+    later = scored(part("c"), part("a", k=2), value=2.0, failures=(Unscored(evaluator="a", reason="bug"),))
+    record = merge(earlier, later)
+    assert [(s.name, s.value) for s in record.scores] == [("b-score", 1.0), ("c-score", 2.0)]
+    assert record.skipped == ()
+    assert [u.evaluator for u in record.failures] == ["a"]
+    assert [(c["name"], c["settings"]) for c in record.config["evaluation"]["evaluators"]] == [  # type: ignore[call-overload]
+        ("b", {}),
+        ("c", {}),
+        ("a", {"k": 2}),
+    ]
+    assert sorted((p.kind, p.name) for p in record.plugins) == [
+        ("evaluator", "a"),
+        ("evaluator", "b"),
+        ("evaluator", "c"),
+        ("model", "one"),
+    ]
+    assert Record.model_validate_json(json.dumps(record.model_dump())) == record
+
+
+def test_scores_on_other_samples_stay_but_are_listed_no_more() -> None:
+    record = merge(scored(part("a"), part("b")), scored(part("b"), samples=7))
+    assert [(s.name, s.protocol["n"]) for s in record.scores] == [("a-score", 100), ("b-score", 7)]
+    assert listed(record) == ["b"]
+    assert missing(record, EvaluationConfig(evaluators=(part("a"), part("b")), samples=7), retry_unscored=False) == (
+        part("a"),
+    )
