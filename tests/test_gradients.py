@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from genbench.adversarial.costs import cross_entropy
-from genbench.adversarial.settings import AdversarialSettings
 from genbench.config import NetworkConfig
 from genbench.interfaces import Batch, Losses, Model, View
 from genbench.networks import Blueprint
@@ -16,6 +15,7 @@ from genbench.train.gradients import route, trainable
 from genbench.train.optimisers import build_optimisers, step
 from genbench.train.weighting import WeightedSimilarity
 from genbench_gan.model import Gan
+from genbench_gan.settings import GanSettings
 from genbench_similarities.elementwise import DisL, Mse
 from genbench_similarities.settings import DisLSettings, ElementwiseSettings
 from genbench_vae.model import Vae
@@ -69,8 +69,8 @@ def finite_difference(loss: Callable[[], Tensor], network: nn.Module, direction:
 
 MODELS = {
     "vae": lambda: Vae(blueprint(pixel=True), VaeSettings(kl_weight=1.3)),
-    "gan": lambda: Gan(blueprint(), AdversarialSettings(margin=0.0)),
-    "gan, saturating": lambda: Gan(blueprint(), AdversarialSettings(margin=0.0, saturating=True)),
+    "gan": lambda: Gan(blueprint(), GanSettings(margin=0.0)),
+    "gan, saturating": lambda: Gan(blueprint(), GanSettings(margin=0.0, saturating=True)),
     "vaegan": lambda: VaeGan(blueprint(), SETTINGS),
     "vaegan, saturating": lambda: VaeGan(blueprint(), replace(SETTINGS, saturating=True)),
     "vaegan, pixel": lambda: VaeGan(blueprint(pixel=True), SETTINGS),

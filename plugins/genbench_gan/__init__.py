@@ -12,6 +12,6 @@ def genbench_models() -> Iterable[genbench.ModelSpec]:
         "gan",
         "generative adversarial network (Goodfellow et al. 2014)",
         "genbench_gan.model:Gan",
-        "genbench.adversarial.settings:AdversarialSettings",
+        "genbench_gan.settings:GanSettings",
         discriminator=True,
     )

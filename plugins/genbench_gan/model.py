@@ -4,15 +4,15 @@ import torch
 from torch import nn
 
 from genbench.adversarial.costs import costs, gates
-from genbench.adversarial.settings import AdversarialSettings
 from genbench.interfaces import Batch, Losses, Model
 from genbench.networks import Blueprint
+from genbench_gan.settings import GanSettings
 
 
 class Gan(Model):
     """The discriminator tells real images from decoded prior samples; the decoder makes it err (equation 1)."""
 
-    def __init__(self, blueprint: Blueprint, settings: AdversarialSettings) -> None:
+    def __init__(self, blueprint: Blueprint, settings: GanSettings) -> None:
         super().__init__(blueprint)
         self.settings = settings
         self.networks = nn.ModuleDict({"decoder": blueprint.decoder(), "discriminator": blueprint.discriminator()})

@@ -29,6 +29,7 @@ class VaeDisLSettings(AdversarialSettings):
     """Settings of the VAE on the features of a discriminator trained beforehand."""
 
     kl_weight: Annotated[float, "weight of the KL divergence for encoder and decoder", Ge(0)] = 0.1
+    margin: Annotated[float, "as in every adversarial model, but narrower, as in a GAN; 0 opens the gate", Ge(0)] = 0.2
     discriminator_share: Annotated[
         float, "part of the budget that trains the discriminator, in a GAN", Gt(0), Lt(1)
     ] = 0.5
