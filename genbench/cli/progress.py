@@ -47,6 +47,7 @@ class Told:
     def __init__(self, warn_if_slow: bool) -> None:
         self.warn_if_slow = warn_if_slow
         self.pace = Pace(0, 0)
+        self.warm = False
         self.row: Mapping[str, float] = {}
 
     @abstractmethod
@@ -62,7 +63,11 @@ class Told:
     def advanced(self, images_seen: int, row: Mapping[str, float]) -> None:
         """Keep the latest row, and warn once where it will take long."""
         self.row = row or self.row
-        if self.warn_if_slow and self.pace.elapsed_s() > WARM_UP_S:
+        if not self.warm:
+            # The first step also warms up torch, and weighs the similarity: it says nothing of the others.
+            self.warm = True
+            self.pace = Pace(images_seen, self.pace.budget)
+        elif self.warn_if_slow and self.pace.elapsed_s() > WARM_UP_S:
             self.warn_if_slow = False
             left = self.pace.left_s(images_seen)
             if left > HOUR_S:
@@ -93,10 +98,11 @@ class Lines(Told):
             self.said(f"preparing {done:,} of {total:,} images")
 
     def advanced(self, images_seen: int, row: Mapping[str, float]) -> None:
-        """Print how far training has come."""
+        """Print how far training has come; of the first step there is nothing to say yet."""
+        known = self.warm
         super().advanced(images_seen, row)
         done = images_seen >= self.pace.budget
-        if self._due(False) or (done and row):
+        if known and (self._due(False) or (done and row)):
             self.said(
                 f"{images_seen:,} of {self.pace.budget:,} images, {self.pace.images_per_s(images_seen):.0f} images/s, "
                 f"{clock(self.pace.left_s(images_seen))} left  {self.scalars()}".rstrip()
