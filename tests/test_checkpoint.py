@@ -23,7 +23,7 @@ from genbench_vaegan.model import VaeGan
 from genbench_vaegan.settings import VaeGanSettings
 
 HASH = "c" * 64
-PROGRESS = Progress(images_seen=16, train_s=1.25, window={"kl": 1 / 3}, window_steps=2)
+PROGRESS = Progress(images_seen=16, train_s=1.25, window={"kl": [1 / 3, 2]}, window_steps=2)
 
 
 def make(optimiser: str = "rmsprop", seed: int = 0, width: float = 0.05) -> tuple[VaeGan, Optimisers]:
@@ -196,5 +196,5 @@ def test_a_progress_that_is_not_finite_is_never_written(saved: Path) -> None:
     before = saved.read_bytes()
     model, optimisers = make()
     with pytest.raises(ValueError, match="Out of range float"):
-        save_checkpoint(saved, model, optimisers, Progress(window={"kl": math.nan}), HASH)
+        save_checkpoint(saved, model, optimisers, Progress(window={"kl": [math.nan, 1]}), HASH)
     assert saved.read_bytes() == before

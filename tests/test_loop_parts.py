@@ -47,3 +47,10 @@ def test_what_is_not_finite_is_named(gradients: Gradients, expected: str | None)
 
 def test_gradient_norm_is_that_of_one_long_vector() -> None:
     assert gradient_norm([torch.tensor([[3.0], [0.0]]), torch.tensor([4.0])]) == pytest.approx(5)
+
+
+def test_a_scalar_is_the_mean_over_the_steps_that_had_it(tmp_path: Path) -> None:
+    curve = Curve(RunFolder(tmp_path), Progress(images_seen=24))
+    for log in (scalars(first=4.0), scalars(first=2.0), scalars(second=5.0)):  # a model of two parts changes over
+        curve.add(Gradients({}, log))
+    assert curve.write_row() == {"images_seen": 24.0, "first": 3.0, "second": 5.0}

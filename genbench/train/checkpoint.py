@@ -24,13 +24,13 @@ class Progress:
     Attributes:
         images_seen: training images, repeats counted.
         train_s: wall-clock seconds of training, over all parts of a resumed run.
-        window: sums since the last row of the training curve, by scalar.
+        window: since the last row of the training curve, each scalar's values, as their [sum, number].
         window_steps: steps in that window.
     """
 
     images_seen: int = 0
     train_s: float = 0.0
-    window: dict[str, float] = field(default_factory=dict)
+    window: dict[str, list[float]] = field(default_factory=dict)
     window_steps: int = 0
 
 

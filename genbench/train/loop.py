@@ -134,14 +134,15 @@ class Curve:
         """Add one step's scalars, and whether each gate was open, to the window."""
         scalars = {**gradients.log, **{f"moved.{name}": gate for name, gate in gradients.gates.items()}}
         for name, value in scalars.items():
-            self.progress.window[name] = self.progress.window.get(name, 0.0) + float(value)
+            window = self.progress.window.setdefault(name, [0.0, 0])
+            window[0] += float(value)
+            window[1] += 1
         self.progress.window_steps += 1
 
     def write_row(self) -> dict[str, float]:
         """Append the window's finite means as a row, and begin the next window."""
-        steps = self.progress.window_steps
         row = {"images_seen": float(self.progress.images_seen)}
-        means = {name: total / steps for name, total in self.progress.window.items()}
+        means = {name: total / number for name, (total, number) in self.progress.window.items()}
         row |= {name: mean for name, mean in means.items() if math.isfinite(mean)}  # a sum may overflow
         self.progress.window.clear()
         self.progress.window_steps = 0
