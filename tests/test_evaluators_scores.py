@@ -272,11 +272,15 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_weights_fid_is_skipped_and_says_what_to_put_where(build: Build, nowhere: Path) -> None:
-    (skipped,) = run(build(Quarters()), "fid").skipped
+    told: list[str] = []
+    found = evaluate(build(Quarters()), Plugins.of(genbench_evaluators), (Component(name="fid"),), told.append)
+    assert found.scores == found.failures == ()
+    (skipped,) = found.skipped
     assert "no network" in skipped.reason
-    assert str(nowhere / "hub" / "checkpoints" / extractors.INCEPTION_FILE) in skipped.reason
-    assert extractors.INCEPTION_URL in skipped.reason
-    assert extractors.WEIGHTS_VARIABLE in skipped.reason
+    assert str(nowhere) not in skipped.reason, "a record is for others, too"
+    assert str(nowhere / "hub" / "checkpoints" / extractors.INCEPTION_FILE) in told[-1]
+    assert extractors.INCEPTION_URL in told[-1]
+    assert extractors.WEIGHTS_VARIABLE in told[-1]
 
 
 def test_a_download_that_is_not_the_weights_is_not_kept(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,8 @@ def evaluate(
             with _exact(), torch.no_grad(), seeded(context.seed("evaluator", component.name)):
                 _run(context, plugins, component, findings.scores, report)
         except NotApplicable as error:
-            findings.skipped.append(Unscored(evaluator=component.name, reason=_explain(error)))
+            # The hint is for whoever runs it, and may name folders of theirs; the record is for everybody.
+            findings.skipped.append(Unscored(evaluator=component.name, reason=error.message))
             report(f"{component.name} skipped: {_explain(error)}")
         except torch.OutOfMemoryError:
             raise
