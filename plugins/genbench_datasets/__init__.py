@@ -15,7 +15,7 @@ def genbench_datasets() -> Iterator[DatasetSpec]:
         "genbench_datasets.settings:ToyFacesSettings",
         size=32,
         width=0.25,
-        images=60_000,
+        images=40_000,
     )
     yield DatasetSpec(
         "digits",
