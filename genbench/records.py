@@ -2,17 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
+
+from genbench.config import Frozen
 
 SCHEMA = "genbench.record/1"
 
 Scalar = str | int | float | bool | None
-
-
-class Frozen(BaseModel):
-    """Immutable and closed: an unknown key or a non-finite number is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Score(Frozen):
@@ -33,7 +29,7 @@ class Score(Frozen):
     direction: Literal["higher", "lower"]
     protocol: dict[str, Scalar]
     uncertainty: float | None = None
-    details: dict[str, float] = {}
+    details: dict[str, float] = Field(default_factory=dict)
 
 
 class Unscored(Frozen):
@@ -137,11 +133,4 @@ class Record(Frozen):
     started_utc: str
     finished_utc: str
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        serialize_by_alias=True,
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)

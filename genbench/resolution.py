@@ -85,8 +85,7 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
     given = _sections(request.settings)
     defaults = _defaults(request, dataset)
     network = _build(NetworkConfig, {"width": defaults.width} | given["network"], "network")
-    data_size = request.size or defaults.size
-    similarity = _similarity(plugins, request, model, dataset, data_size)
+    similarity = _similarity(plugins, request, model, dataset, defaults.size)
     own = dict(model.similarity_settings) if similarity and similarity.name == model.similarity else {}
     if similarity is None and given["similarity"]:
         raise GenbenchError(f"model `{model.name}` has no similarity to set", "leave out the similarity.* settings")
@@ -103,7 +102,7 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
             {
                 "name": dataset.name,
                 "settings": resolve_settings(plugins, dataset, given["dataset"]),
-                "size": data_size,
+                "size": defaults.size,
                 "skip_bad_images": request.skip_bad_images,
             },
             "dataset",

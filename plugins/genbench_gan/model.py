@@ -1,9 +1,8 @@
 """The generative adversarial network (Goodfellow et al. 2014), on the networks that VAE/GAN shares."""
 
-import torch
 from torch import nn
 
-from genbench.adversarial.costs import costs, gates
+from genbench.adversarial.gan import gan_losses
 from genbench.interfaces import Batch, Losses, Model
 from genbench.networks import Blueprint
 from genbench_gan.settings import GanSettings
@@ -18,14 +17,5 @@ class Gan(Model):
         self.networks = nn.ModuleDict({"decoder": blueprint.decoder(), "discriminator": blueprint.discriminator()})
 
     def losses(self, batch: Batch) -> Losses:
-        latents = torch.randn(len(batch.images), self.blueprint.network.latent_size, device=batch.images.device)
-        discriminator = self.networks["discriminator"]
-        on_real = discriminator(batch.images)
-        on_prior = discriminator(self.decode(latents))
-        played = costs(on_real.logits, {"prior": on_prior.logits}, self.settings)
-        decoder_moves, discriminator_moves = gates(played, self.settings)
-        return Losses(
-            of={"decoder": played.generator, "discriminator": played.discriminator},
-            log={"gan.real": played.real, "gan.fake": played.fake},
-            gates={"decoder": decoder_moves, "discriminator": discriminator_moves},
-        )
+        size = self.blueprint.network.latent_size
+        return gan_losses(self.networks, "decoder", batch.images, size, self.settings)

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from genbench.adversarial.costs import costs, gates
+from genbench.adversarial.gan import gan_losses
 from genbench.interfaces import Batch, Losses, Model, Similarity, View
 from genbench.networks import Blueprint, Discrimination
 from genbench_vaegan.settings import VaeDisLSettings
@@ -34,19 +33,10 @@ class VaeDisL(Model):
         )
 
     def losses(self, batch: Batch) -> Losses:
-        return self._gan(batch) if batch.images_seen < self.similarity_from else self._vae(batch)
-
-    def _gan(self, batch: Batch) -> Losses:
-        latents = torch.randn(len(batch.images), self.blueprint.network.latent_size, device=batch.images.device)
-        on_real = self.networks["discriminator"](batch.images)
-        on_prior = self.networks["discriminator"](self.networks["generator"](latents))
-        played = costs(on_real.logits, {"prior": on_prior.logits}, self.settings)
-        generator_moves, discriminator_moves = gates(played, self.settings)
-        return Losses(
-            of={"generator": played.generator, "discriminator": played.discriminator},
-            log={"gan.real": played.real, "gan.fake": played.fake},
-            gates={"generator": generator_moves, "discriminator": discriminator_moves},
-        )
+        if batch.images_seen >= self.similarity_from:
+            return self._vae(batch)
+        size = self.blueprint.network.latent_size
+        return gan_losses(self.networks, "generator", batch.images, size, self.settings)
 
     def _vae(self, batch: Batch) -> Losses:
         posterior = self.encode(batch)
