@@ -76,6 +76,10 @@ class TrainingConfig(Frozen):
         flip: whether each image is mirrored with probability one half.
         similarity_weight: factor on the similarity, or `auto`: such that its gradient at the reconstruction has
             the norm that the Gaussian pixel likelihood's has, measured on the first batches.
+        precision: of convolutions and matrix products in training: `float32`, `tf32`, `bfloat16`, or `auto`, bfloat16
+            where the device computes in it. Statistics, losses and likelihoods are float32 always.
+        batch_norm: whether several processes that train one run take their statistics of the whole batch
+            (`synchronised`) or each of its own part (`local`).
     """
 
     images: Annotated[int, Field(ge=1)]
@@ -84,6 +88,8 @@ class TrainingConfig(Frozen):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-4
     flip: bool = False
     similarity_weight: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
+    batch_norm: Literal["synchronised", "local"] = "synchronised"
 
 
 class EvaluationConfig(Frozen):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,15 +37,25 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def describe_execution(device: torch.device) -> Execution:
-    """Return how and on what this process executes."""
+@dataclass(frozen=True)
+class How:
+    """How the steps of a run were executed; see `Execution`."""
+
+    engine: str = "eager"
+    precision: str = "float32"
+    fallback: str | None = None
+    images: str | None = None
+    processes: int = 1
+
+
+def describe_execution(device: torch.device, how: How) -> Execution:
+    """Return how and on what a run was executed."""
     return Execution(
         device=str(device),
         device_name=torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else platform.processor() or platform.machine(),
-        engine="eager",
-        precision="float32",
+        **asdict(how),
         threads=torch.get_num_threads(),
         platform=platform.platform(),
         versions={"python": platform.python_version()}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from genbench.errors import NotApplicable
 from genbench.train.gradients import Gradients, Losses, route
+from genbench.train.sharing import Share
 
 if TYPE_CHECKING:
     from genbench.evaluate.context import EvaluationContext
@@ -33,6 +34,7 @@ __all__ = [
     "Losses",
     "Model",
     "Posterior",
+    "Share",
     "Similarity",
     "View",
 ]
@@ -46,11 +48,17 @@ class Batch:
         images: (N, C, H, W) in [-1, 1].
         attributes: (N, A) in {0, 1}, or None where the data set has none.
         images_seen: how many training images the run has seen before this batch.
+        share: which part of the whole batch this is, where several processes train together.
     """
 
     images: Tensor
     attributes: Tensor | None = None
     images_seen: int = 0
+    share: Share = field(default_factory=Share)
+
+    def noise(self, size: int) -> Tensor:
+        """Draw (N, size) from N(0, I), the same for each image however many processes share the batch."""
+        return self.share.noise(len(self.images), size, self.images.device)
 
 
 @dataclass(frozen=True)
@@ -72,9 +80,13 @@ class Posterior(NamedTuple):
     mean: Tensor
     log_variance: Tensor
 
-    def sample(self) -> Tensor:
-        """Draw z = μ + σ·ε, differentiable in μ and σ (Kingma & Welling 2014, section 2.4)."""
-        return self.mean + (0.5 * self.log_variance).exp() * torch.randn_like(self.mean)
+    def sample(self, noise: Tensor | None = None) -> Tensor:
+        """Draw z = μ + σ·ε, differentiable in μ and σ (Kingma & Welling 2014, section 2.4).
+
+        Args:
+            noise: ε, (N, latent_size); give `batch.noise(latent_size)`, and several processes draw what one would.
+        """
+        return self.mean + (0.5 * self.log_variance).exp() * (torch.randn_like(self.mean) if noise is None else noise)
 
     def kl(self) -> Tensor:
         """Return KL(q(z|x) ‖ N(0, I)) in nats, (N,) (Kingma & Welling 2014, appendix B)."""
@@ -100,8 +112,8 @@ class Model(nn.Module, ABC):
 
     A subclass gives `networks` and `losses`; the rest follows where its networks are named `encoder` and `decoder`.
 
-    Draw noise with torch's default generator: the training loop seeds it by (seed, images seen) before every step,
-    which is what makes a run reproducible and resumable.
+    Draw noise with `batch.noise`, or with torch's default generator: the training loop seeds it by (seed, images seen)
+    before every step, which is what makes a run reproducible and resumable.
 
     Attributes:
         networks: one optimiser each; keys as in `losses`.
@@ -126,6 +138,14 @@ class Model(nn.Module, ABC):
     def gradients(self, batch: Batch) -> Gradients:
         """Return each network's gradient; override only to be faster, with a test that the result equals this one."""
         return route(dict(self.networks.items()), self.losses(batch))
+
+    def phase(self, images_seen: int) -> str | None:
+        """Name the part of training that a step belongs to, or None where steps may differ in any way.
+
+        On CUDA the steps of one phase are captured once and replayed. So name it only where they all take the same
+        path through Python, never read a tensor's value, and use `batch.images_seen` for nothing but the phase.
+        """
+        return None
 
     def encode(self, batch: Batch) -> Posterior:
         """Return q(z|x) of each image: what the network `encoder` says of it.
@@ -152,7 +172,9 @@ class Model(nn.Module, ABC):
 
         The reconstruction's images are a leaf that requires grad.
         """
-        reconstruction = self.decode(self.encode(batch).sample()).detach().requires_grad_()
+        posterior = self.encode(batch)
+        latents = posterior.sample(batch.noise(posterior.mean.shape[1]))
+        reconstruction = self.decode(latents).detach().requires_grad_()
         return View(batch.images, self.features(batch.images)), View(reconstruction, self.features(reconstruction))
 
 
@@ -179,6 +201,8 @@ class DataRequest:
         size: side of the prepared images in pixels.
         skip_bad_images: whether an unreadable image is skipped and counted instead of being an error.
         progress: called with (images done, images in all), from any thread.
+        allocate: returns an array of a shape, to be filled with the images; what genbench's `prepare` gives lies on
+            the disk, so that sets larger than the memory can be prepared.
     """
 
     source: Path | None
@@ -186,6 +210,7 @@ class DataRequest:
     size: int
     skip_bad_images: bool = False
     progress: Callable[[int, int], None] = lambda _done, _total: None
+    allocate: Callable[[tuple[int, ...]], npt.NDArray[np.uint8]] = lambda shape: np.empty(shape, np.uint8)
 
 
 @dataclass(frozen=True)

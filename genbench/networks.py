@@ -1,6 +1,7 @@
 """The reference networks: Larsen et al. 2016, table 1, for any size from 16 to 256 and any width, and MLPs.
 
-Every model of a run builds its networks here, each under a seed of its own, so that two models of one seed start from
+What they return is float32 (a discriminator's inner layers aside), also where they compute in a lower precision. Every
+model of a run builds its networks here, each under a seed of its own, so that two models of one seed start from
 the same weights wherever they have the same network.
 """
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from genbench.config import NetworkConfig
 from genbench.interfaces import Posterior, Similarity
 from genbench.randomness import derive
+from genbench.train.precision import precise
 
 KERNEL = 5
 MLP_HIDDEN = 1024
@@ -139,7 +141,7 @@ class ConvEncoder(Encoder):
         self.posterior = nn.Linear(hidden, 2 * blueprint.network.latent_size)
 
     def forward(self, images: Tensor) -> Posterior:
-        mean, log_variance = self.posterior(self.hidden(self.convolutions(images).flatten(1))).chunk(2, dim=1)
+        mean, log_variance = precise(self.posterior(self.hidden(self.convolutions(images).flatten(1)))).chunk(2, dim=1)
         return Posterior(mean, log_variance)
 
 
@@ -165,12 +167,11 @@ class ConvDecoder(Decoder):
                 nn.ReLU(),
             ]
         self.convolutions = nn.Sequential(
-            *layers, nn.Conv2d(channels[-1], blueprint.channels, KERNEL, padding=KERNEL // 2), nn.Tanh()
+            *layers, nn.Conv2d(channels[-1], blueprint.channels, KERNEL, padding=KERNEL // 2)
         )
 
     def forward(self, latents: Tensor) -> Tensor:
-        images: Tensor = self.convolutions(self.hidden(latents).unflatten(1, self.shape))
-        return images
+        return precise(self.convolutions(self.hidden(latents).unflatten(1, self.shape))).tanh()
 
 
 class ConvDiscriminator(Discriminator):
@@ -200,7 +201,7 @@ class ConvDiscriminator(Discriminator):
             x = features[f"down{level}-act"] = norm(raw).relu()
         raw = features["hidden"] = self.hidden(x.flatten(1))
         x = features["hidden-act"] = self.hidden_norm(raw).relu()
-        features["logit"] = self.logit(x)
+        features["logit"] = precise(self.logit(x))
         return Discrimination(features["logit"].squeeze(1), features)
 
 
@@ -216,7 +217,7 @@ class MlpEncoder(Encoder):
         self.posterior = nn.Linear(hidden, 2 * blueprint.network.latent_size)
 
     def forward(self, images: Tensor) -> Posterior:
-        mean, log_variance = self.posterior(self.layers(images)).chunk(2, dim=1)
+        mean, log_variance = precise(self.posterior(self.layers(images))).chunk(2, dim=1)
         return Posterior(mean, log_variance)
 
 
@@ -231,13 +232,11 @@ class MlpDecoder(Decoder):
             *_dense(blueprint.network.latent_size, hidden),
             *_dense(hidden, hidden),
             nn.Linear(hidden, blueprint.channels * blueprint.size**2),
-            nn.Tanh(),
             nn.Unflatten(1, shape),
         )
 
     def forward(self, latents: Tensor) -> Tensor:
-        images: Tensor = self.layers(latents)
-        return images
+        return precise(self.layers(latents)).tanh()
 
 
 class MlpDiscriminator(Discriminator):
@@ -259,7 +258,7 @@ class MlpDiscriminator(Discriminator):
         x = features["hidden1-act"] = features["hidden1"].relu()
         features["hidden2"] = self.hidden2(x)
         x = features["hidden2-act"] = self.norm2(features["hidden2"]).relu()
-        features["logit"] = self.logit(x)
+        features["logit"] = precise(self.logit(x))
         return Discrimination(features["logit"].squeeze(1), features)
 
 

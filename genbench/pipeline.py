@@ -11,7 +11,7 @@ import torch
 
 from genbench import __version__
 from genbench.config import Component, RunConfig
-from genbench.data.batches import Batches
+from genbench.data.batches import Resident, load_batches
 from genbench.data.packed import PackedDataset
 from genbench.data.preparation import prepare
 from genbench.errors import GenbenchError
@@ -20,6 +20,7 @@ from genbench.evaluate.evaluation import Evaluation, evaluate
 from genbench.evaluate.merging import merge, missing
 from genbench.evaluate.pictures import write_pictures
 from genbench.execution import (
+    How,
     choose_device,
     describe_execution,
     peak_memory_bytes,
@@ -34,6 +35,7 @@ from genbench.runlog import RunLog, RunObserver, logged
 from genbench.store import RunFolder, lock, read_record, run_folder, write_config, write_record
 from genbench.train.checkpoint import Progress, read_progress
 from genbench.train.loop import train
+from genbench.train.sharing import Share
 from genbench.train.weighting import WeightedSimilarity
 
 
@@ -46,6 +48,7 @@ class Surroundings:
         cache: of prepared data and classifiers.
         source: the folder or archive with the data, or None.
         device: `auto`, or torch's name of one.
+        engine: that executes the training steps: `auto`, `eager`, `graph` or `compile`.
         retry_unscored: whether a finished run tries evaluators again that were skipped or failed.
     """
 
@@ -53,6 +56,7 @@ class Surroundings:
     cache: Path
     source: Path | None = None
     device: str = "auto"
+    engine: str = "auto"
     retry_unscored: bool = False
 
 
@@ -77,6 +81,7 @@ class Ending:
     status: Literal["ok", "failed", "diverged"]
     progress: Progress
     reason: str | None = None
+    how: How = field(default_factory=How)
     evaluation: Evaluation = field(default_factory=Evaluation)
     evaluate_s: float = 0.0
 
@@ -108,11 +113,11 @@ def run(
         names = f"{config.model.name}-{similarity or 'none'}"
         log.note(f"begun: genbench {__version__}, {names}, configuration {config.hash()[:8]}")
         parts = assemble(plugins, config, folder, around, log)
-        return _carry_out(parts, earlier, around.cache, log, stop)
+        return _carry_out(parts, earlier, around, log, stop)
 
 
 def _carry_out(
-    parts: Assembled, earlier: Record | None, cache: Path, log: RunLog, stop: Callable[[], bool]
+    parts: Assembled, earlier: Record | None, around: Surroundings, log: RunLog, stop: Callable[[], bool]
 ) -> Record | None:
     """Train, score and record; an earlier record of the same weights keeps its scores, whatever happens."""
     if earlier is not None and earlier.data.fingerprint != parts.data.fingerprint:
@@ -121,7 +126,7 @@ def _carry_out(
             "name the folder with the images as they were by --data, or move the run's folder away to train anew",
         )
     try:
-        ending = _train_and_evaluate(parts, cache, log, stop)
+        ending = _train_and_evaluate(parts, around, log, stop)
     except (GenbenchError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -207,23 +212,25 @@ def _only(config: RunConfig, evaluators: tuple[Component, ...]) -> RunConfig:
 
 
 def _train_and_evaluate(
-    parts: Assembled, cache: Path, observer: RunObserver, stop: Callable[[], bool]
+    parts: Assembled, around: Surroundings, observer: RunObserver, stop: Callable[[], bool]
 ) -> Ending | None:
     """Return None where `stop` said so before it was done; what is trained is then saved."""
     config = parts.config
-    batches = Batches.of(parts.data, config.training.batch_size, config.seed, config.training.flip, parts.device)
-    outcome = train(parts.model, batches, config, parts.folder, observer, stop)
+    batches = load_batches(parts.data, config, parts.device, Share())
+    outcome = train(parts.model, batches, config, parts.folder, observer, stop, around.engine)
     if outcome.status == "stopped":
         return None
+    images = "resident" if isinstance(batches, Resident) else "streamed"
+    how = How(outcome.engine, outcome.precision, outcome.fallback, images, batches.share.of)
     if outcome.status == "diverged":
-        return Ending("diverged", outcome.progress, outcome.reason)
+        return Ending("diverged", outcome.progress, outcome.reason, how)
     start = perf_counter()
-    context = EvaluationContext(parts.model, parts.data, config, parts.device, cache)
+    context = EvaluationContext(parts.model, parts.data, config, parts.device, around.cache)
     evaluation = evaluate(context, parts.plugins, config.evaluation.evaluators, observer.said, stop)
     if evaluation is None:
         return None
     write_pictures(context, parts.folder.images_path)
-    return Ending("ok", outcome.progress, evaluation=evaluation, evaluate_s=perf_counter() - start)
+    return Ending("ok", outcome.progress, how=how, evaluation=evaluation, evaluate_s=perf_counter() - start)
 
 
 def _finish(parts: Assembled, record: Record, log: RunLog) -> Record:
@@ -267,7 +274,7 @@ def compose_record(parts: Assembled, ending: Ending) -> Record:
             images_per_s=progress.images_seen / progress.train_s if progress.train_s else 0.0,
             peak_memory_bytes=peak_memory_bytes(parts.device),
         ),
-        execution=describe_execution(parts.device),
+        execution=describe_execution(parts.device, ending.how),
         started_utc=parts.began.isoformat(timespec="seconds"),
         finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -83,12 +83,23 @@ class Cost(Frozen):
 
 
 class Execution(Frozen):
-    """How the run was executed."""
+    """How the run was executed.
+
+    Attributes:
+        engine: that executed the training steps: `eager`, `graph` or `compile`.
+        precision: of convolutions and matrix products in training; evaluation is in float32.
+        fallback: why it is not the engine that was looked for first, or None.
+        images: where training images lay: `resident` on the device, or `streamed` from the file.
+        processes: how many trained the run together.
+    """
 
     device: str
     device_name: str
     engine: str
     precision: str
+    fallback: str | None = None
+    images: str | None = None
+    processes: int = 1
     threads: int
     platform: str
     versions: dict[str, str]

@@ -67,6 +67,7 @@ class RunRequest:
     width: float | None = None
     images: int | None = None
     batch_size: int | None = None
+    precision: str | None = None
     evaluators: tuple[str, ...] | None = None
     skip_bad_images: bool = False
     settings: tuple[str, ...] = ()
@@ -90,7 +91,9 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
     if similarity is None and given["similarity"]:
         raise GenbenchError(f"model `{model.name}` has no similarity to set", "leave out the similarity.* settings")
     training = {"images": defaults.images, "flip": dataset.flip} | _given(
-        batch_size=request.batch_size, similarity_weight=_number_or_auto(request.similarity_weight)
+        batch_size=request.batch_size,
+        similarity_weight=_number_or_auto(request.similarity_weight),
+        precision=request.precision,
     )
     config = RunConfig(
         model=Component(name=model.name, settings=resolve_settings(plugins, model, given["model"])),

@@ -8,6 +8,7 @@ import torch
 
 from genbench.adversarial.costs import Costs, costs, cross_entropy, gates
 from genbench.adversarial.settings import AdversarialSettings
+from genbench.train.sharing import Share
 
 HARD = AdversarialSettings(real_label=1.0, fake_label=0.0)
 LOG_2 = math.log(2)
@@ -97,18 +98,18 @@ def of(real: float, fake: float) -> Costs:
 
 @pytest.mark.parametrize(("real", "fake", "generator", "discriminator"), TABLE)
 def test_the_gate_holds_whoever_is_far_ahead(real: float, fake: float, generator: bool, discriminator: bool) -> None:
-    moves = gates(of(real, fake), GATED)
+    moves = gates(of(real, fake), GATED, Share())
     assert [bool(m) for m in moves] == [generator, discriminator]
     assert all(m.dtype == torch.bool and m.shape == () for m in moves)
 
 
 @pytest.mark.parametrize(("real", "fake", "generator", "discriminator"), TABLE)
 def test_without_a_margin_the_gate_is_open(real: float, fake: float, generator: bool, discriminator: bool) -> None:
-    assert [bool(m) for m in gates(of(real, fake), replace(GATED, margin=0.0))] == [True, True]
+    assert [bool(m) for m in gates(of(real, fake), replace(GATED, margin=0.0), Share())] == [True, True]
 
 
 def test_the_gate_is_open_on_its_very_edges() -> None:
     settings = AdversarialSettings(equilibrium=0.75, margin=0.25)  # exact in binary
-    assert [bool(m) for m in gates(of(0.5, 1.0), settings)] == [True, True]
-    assert [bool(m) for m in gates(of(0.5 - 1e-6, 0.75), settings)] == [True, False]
-    assert [bool(m) for m in gates(of(0.75, 1.0 + 1e-6), settings)] == [False, True]
+    assert [bool(m) for m in gates(of(0.5, 1.0), settings, Share())] == [True, True]
+    assert [bool(m) for m in gates(of(0.5 - 1e-6, 0.75), settings, Share())] == [True, False]
+    assert [bool(m) for m in gates(of(0.75, 1.0 + 1e-6), settings, Share())] == [False, True]

@@ -23,7 +23,7 @@ from genbench_vaegan.model import VaeGan
 from genbench_vaegan.settings import VaeGanSettings
 
 HASH = "c" * 64
-PROGRESS = Progress(images_seen=16, train_s=1.25, window={"kl": [1 / 3, 2]}, window_steps=2)
+PROGRESS = Progress(images_seen=16, train_s=1.25, window=[(["kl"], ["a"], [1 / 3, 2.0])], window_steps=2)
 
 
 def make(optimiser: str = "rmsprop", seed: int = 0, width: float = 0.05) -> tuple[VaeGan, Optimisers]:
@@ -40,7 +40,8 @@ def move(model: VaeGan, optimisers: Optimisers, steps: int = 2) -> None:
     model.similarity.weight.fill_(0.5)
     for number in range(steps):
         torch.manual_seed(number)
-        step(model, optimisers, model.gradients(Batch(torch.rand(8, 3, 16, 16) * 2 - 1)))
+        images = torch.rand(8, 3, 16, 16) * 2 - 1
+        step(model, optimisers, model.gradients(Batch(images)), torch.ones((), dtype=torch.bool))
 
 
 @pytest.fixture
@@ -196,5 +197,5 @@ def test_a_progress_that_is_not_finite_is_never_written(saved: Path) -> None:
     before = saved.read_bytes()
     model, optimisers = make()
     with pytest.raises(ValueError, match="Out of range float"):
-        save_checkpoint(saved, model, optimisers, Progress(window={"kl": [math.nan, 1]}), HASH)
+        save_checkpoint(saved, model, optimisers, Progress(window=[(["kl"], ["a"], [math.nan, 1.0])]), HASH)
     assert saved.read_bytes() == before

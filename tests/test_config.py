@@ -46,6 +46,8 @@ CHANGES: list[tuple[str, Any]] = [
     ("training.optimiser", "adam"),
     ("training.learning_rate", 2e-4),
     ("training.flip", True),
+    ("training.precision", "float32"),
+    ("training.batch_norm", "local"),
     ("training.similarity_weight", 1.0),
     ("seed", 1),
 ]

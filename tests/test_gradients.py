@@ -83,6 +83,25 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_a_models_own_way_equals_the_default_routing(name: str) -> None:
+    model = MODELS[name]().train()
+    torch.manual_seed(11)
+    own = model.gradients(batch())
+    torch.manual_seed(11)
+    default = Model.gradients(model, batch())
+    assert own.of.keys() == default.of.keys()
+    assert own.log.keys() == default.log.keys()
+    for network, expected in default.of.items():
+        for found, wanted in zip(own.of[network], expected, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-14)
+    for key, value in default.log.items():
+        assert not own.log[key].requires_grad
+        torch.testing.assert_close(own.log[key], value)
+    for key, gate in default.gates.items():
+        assert torch.equal(own.gates[key], gate)
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_each_networks_gradient_equals_finite_differences_of_its_own_loss(name: str) -> None:
     model = MODELS[name]().train()
     analytic = gradients(model)
@@ -163,13 +182,14 @@ def test_a_closed_gate_leaves_network_and_optimiser_as_they_were() -> None:
 
     optimisers = build_optimisers(model, TrainingConfig(images=1))
     before = {name: [p.detach().clone() for p in net.parameters()] for name, net in model.networks.items()}
-    step(model, optimisers, model.gradients(batch()))
+    step(model, optimisers, model.gradients(batch()), torch.ones((), dtype=torch.bool))
     moved = {
         name: any(not torch.equal(p, q) for p, q in zip(net.parameters(), before[name], strict=True))
         for name, net in model.networks.items()
     }
     assert moved == {"encoder": True, "decoder": True, "discriminator": False}
-    assert not optimisers["discriminator"].state
+    for state in optimisers["discriminator"].state.values():
+        assert all(not bool(value.any()) for value in state.values()), "neither steps nor averages"
 
 
 def test_vae_dis_l_trains_its_discriminator_first_and_then_holds_it() -> None:

@@ -13,13 +13,15 @@ from safetensors.torch import load_file
 
 from genbench import GenbenchError
 from genbench.config import Component, DataConfig, EvaluationConfig, NetworkConfig, RunConfig, TrainingConfig
-from genbench.data.batches import Batches
+from genbench.data.batches import Resident
+from genbench.data.order import Order
 from genbench.interfaces import Batch, Gradients, Losses, Model
 from genbench.networks import Blueprint, seeded
 from genbench.store import RunFolder
-from genbench.train import loop
+from genbench.train import engine, loop
 from genbench.train.checkpoint import read_progress
 from genbench.train.loop import Outcome, train
+from genbench.train.sharing import Share
 from genbench.train.weighting import WeightedSimilarity, measure_weight
 from genbench_gan.model import Gan
 from genbench_similarities.elementwise import DisL, Mse
@@ -36,7 +38,7 @@ BATCH, STEPS = 8, 10
 @pytest.fixture(autouse=True)
 def _short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ten steps hold three rows of the curve and a rest."""
-    monkeypatch.setattr(loop, "LOG_STEPS", 3)
+    monkeypatch.setattr(engine, "LOG_STEPS", 3)
     monkeypatch.setattr(loop, "WEIGHT_BATCHES", 2)
 
 
@@ -140,8 +142,9 @@ def go(
 ) -> Outcome:
     """Train, in noise that no result may depend on."""
     generator = torch.Generator().manual_seed(4)
-    images = torch.randint(0, 256, (30, 3, 16, 16), generator=generator, dtype=torch.uint8)
-    batches = Batches(images, None, config.training.batch_size, config.seed, config.training.flip)
+    images = torch.randint(0, 256, (30, 16, 16, 3), generator=generator, dtype=torch.uint8)
+    order = Order(len(images), config.seed, config.training.flip)
+    batches = Resident(order, config.training.batch_size, Share(), images, None)
     torch.seed()
     return train(of(kind, config), batches, config, RunFolder(folder), watch or Watch(), stop)
 
@@ -339,7 +342,7 @@ def test_the_curve_holds_what_led_up_to_a_divergence_and_holds_it_once(
     save_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "SAVE_S", save_s)
-    monkeypatch.setattr(loop, "LOG_STEPS", 2)
+    monkeypatch.setattr(engine, "LOG_STEPS", 2)
     for _ in range(2):  # the second goes on from the checkpoint, where there is one
         watch = Watch()
         assert go(tmp_path, "fragile", watch=watch).status == "diverged"

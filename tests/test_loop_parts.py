@@ -1,4 +1,4 @@
-"""What the training loop is made of: the search for what is not finite, and the curve."""
+"""What the training loop is made of: the ledger, the curve, the precision."""
 
 import json
 import math
@@ -8,22 +8,28 @@ import pytest
 import torch
 from torch import Tensor
 
+from genbench import GenbenchError
 from genbench.interfaces import Gradients
 from genbench.store import RunFolder
 from genbench.train.checkpoint import Progress
-from genbench.train.loop import Curve, gradient_norm, non_finite
+from genbench.train.curve import Curve
+from genbench.train.ledger import Ledger
+from genbench.train.precision import autocast, choose_precision, training_in
 
-
-def test_a_mean_that_overflows_is_left_out_of_the_curve(tmp_path: Path) -> None:
-    curve = Curve(RunFolder(tmp_path), Progress(images_seen=16))
-    for _ in range(2):
-        curve.add(Gradients({}, {"kl": torch.tensor(1e308, dtype=torch.float64), "like": torch.tensor(3.0)}))
-    assert curve.write_row() == {"images_seen": 16.0, "like": 3.0}
-    assert json.loads(RunFolder(tmp_path).curve_path.read_text()) == {"images_seen": 16.0, "like": 3.0}
+CPU = torch.device("cpu")
 
 
 def scalars(**log: float) -> dict[str, Tensor]:
-    return {name: torch.tensor(value) for name, value in log.items()}
+    return {name: torch.tensor(value, dtype=torch.float64) for name, value in log.items()}
+
+
+def test_a_mean_that_overflows_is_left_out_of_the_curve(tmp_path: Path) -> None:
+    ledger = Ledger(CPU)
+    for _ in range(2):
+        ledger.add(Gradients({}, scalars(kl=1e308, like=3.0)))
+    row = Curve(RunFolder(tmp_path), Progress()).write_row(16, ledger.read())
+    assert row == {"images_seen": 16.0, "like": 3.0}
+    assert json.loads(RunFolder(tmp_path).curve_path.read_text()) == row
 
 
 @pytest.mark.parametrize(
@@ -41,16 +47,70 @@ def scalars(**log: float) -> dict[str, Tensor]:
         (Gradients({"a": (torch.tensor([math.inf]),)}), "the gradient of a is not finite"),
     ],
 )
-def test_what_is_not_finite_is_named(gradients: Gradients, expected: str | None) -> None:
-    assert non_finite(gradients) == expected
+def test_what_is_not_finite_is_named_and_stops_all_that_follows(gradients: Gradients, expected: str | None) -> None:
+    ledger = Ledger(CPU)
+    good = Gradients({"a": (torch.ones(2),)}, scalars(kl=5.0))
+    answers = [bool(ledger.add(g)) for g in (good, gradients, good)]
+    reading = ledger.read()
+    assert answers == ([True, True, True] if expected is None else [True, False, False])
+    assert reading.culprit == expected
+    assert reading.steps == (3 if expected is None else 1)
 
 
-def test_gradient_norm_is_that_of_one_long_vector() -> None:
-    assert gradient_norm([torch.tensor([[3.0], [0.0]]), torch.tensor([4.0])]) == pytest.approx(5)
-
-
-def test_a_scalar_is_the_mean_over_the_steps_that_had_it(tmp_path: Path) -> None:
-    curve = Curve(RunFolder(tmp_path), Progress(images_seen=24))
+def test_a_scalar_is_the_mean_over_the_steps_that_had_it() -> None:
+    ledger = Ledger(CPU)
     for log in (scalars(first=4.0), scalars(first=2.0), scalars(second=5.0)):  # a model of two parts changes over
-        curve.add(Gradients({}, log))
-    assert curve.write_row() == {"images_seen": 24.0, "first": 3.0, "second": 5.0}
+        ledger.add(Gradients({}, log, {"a": torch.tensor("first" in log)}))
+    assert ledger.read().means() == {"first": 3.0, "second": 5.0, "moved.a": pytest.approx(2 / 3)}
+    ledger.clear()
+    assert ledger.read().means() == {}
+
+
+def test_a_ledger_goes_on_from_what_was_read() -> None:
+    values = torch.randn(9, generator=torch.Generator().manual_seed(0)).tolist()
+    whole, before, after = Ledger(CPU), Ledger(CPU), Ledger(CPU)
+    for value in values:
+        whole.add(Gradients({}, scalars(kl=value)))
+    for value in values[:4]:
+        before.add(Gradients({}, scalars(kl=value)))
+    after.restore(json.loads(json.dumps(before.read().window)))
+    for value in values[4:]:
+        after.add(Gradients({}, scalars(kl=value)))
+    assert after.read().window == whole.read().window
+
+
+def test_auto_takes_bfloat16_only_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def has(avx512: bool, amx: bool) -> None:
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+
+    for avx512, amx in ((False, False), (True, False), (False, True)):
+        has(avx512, amx)
+        assert choose_precision("auto", CPU) == ("bfloat16" if avx512 or amx else "float32")
+        assert choose_precision("float32", CPU) == "float32"
+        assert choose_precision("bfloat16", CPU) == "bfloat16"
+    with pytest.raises(GenbenchError, match="--precision tf32 can't be used on cpu"):
+        choose_precision("tf32", CPU)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_a_precision_is_put_back_as_it_was(precision: str) -> None:
+    def now() -> tuple[bool, ...]:
+        return (
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.backends.cudnn.allow_tf32,
+            torch.backends.cudnn.benchmark,
+        )
+
+    before = now()
+    with training_in(precision):  # type: ignore[arg-type]
+        assert now() == (precision == "tf32", precision == "tf32", True)
+    assert now() == before
+
+
+def test_bfloat16_is_for_products_alone() -> None:
+    x = torch.ones(2, 3)
+    with autocast("bfloat16", CPU):
+        assert torch.nn.functional.linear(x, torch.ones(4, 3)).dtype == torch.bfloat16
+    with autocast("float32", CPU):
+        assert torch.nn.functional.linear(x, torch.ones(4, 3)).dtype == torch.float32

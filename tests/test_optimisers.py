@@ -12,6 +12,7 @@ from genbench.networks import Blueprint
 from genbench.train.optimisers import build_optimisers, step
 
 CONFIG = TrainingConfig(images=1, learning_rate=0.01)
+WELL = torch.ones((), dtype=torch.bool)
 
 
 class Bare(Model):
@@ -37,6 +38,33 @@ def test_optimisers_step_as_their_papers_say(name: str, momentum: float, decay: 
     for t, gradient in enumerate([2.0, -0.5, 30.0], start=1):
         m, v = momentum * m + (1 - momentum) * gradient, decay * v + (1 - decay) * gradient**2
         expected -= 0.01 * (m / (1 - momentum**t)) / (math.sqrt(v / (1 - decay**t)) + 1e-8)
-        step(Bare(network), {"only": optimiser}, Gradients({"only": (torch.tensor([[gradient]]),)}))
+        step(Bare(network), {"only": optimiser}, Gradients({"only": (torch.tensor([[gradient]]),)}), WELL)
         assert network.weight.item() == pytest.approx(expected, rel=1e-5)
         assert network.weight.grad is None
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_gradient_in_another_memory_format_moves_each_weight_by_its_own(layout: torch.memory_format) -> None:
+    """The fused step pairs weights and gradients by their place in memory."""
+    networks = [torch.nn.Conv2d(4, 8, 5, bias=False).to(memory_format=torch.channels_last) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    gradient = torch.randn(8, 4, 5, 5).contiguous(memory_format=layout)
+    optimisers = build_optimisers(Bare(networks[0]), CONFIG)
+    reference = torch.optim.Adam(networks[1].parameters(), 0.01, betas=(0.0, 0.99), foreach=False)
+    for _ in range(3):
+        step(Bare(networks[0]), optimisers, Gradients({"only": (gradient,)}), WELL)
+        networks[1].weight.grad = gradient.clone()
+        reference.step()
+    torch.testing.assert_close(networks[0].weight, networks[1].weight)
+
+
+@pytest.mark.parametrize(("well", "gate", "moves"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_a_network_moves_only_if_all_is_well_and_its_gate_is_open(well: bool, gate: bool, moves: bool) -> None:
+    network = torch.nn.Linear(2, 1)
+    before = network.weight.detach().clone()
+    optimisers = build_optimisers(Bare(network), CONFIG)
+    gradients = Gradients({"only": (torch.ones(1, 2), None)}, gates={"only": torch.tensor(gate)})
+    step(Bare(network), optimisers, gradients, torch.tensor(well))
+    assert torch.equal(network.weight, before) is not moves
+    assert float(optimisers["only"].state[network.weight]["step"]) == float(moves)
+    assert network.bias not in optimisers["only"].state

@@ -8,6 +8,7 @@ import torch
 from bench import BATCH, STEPS, Bench, Blobs, Watch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import Tensor
 
 from genbench.config import RunConfig
 from genbench.execution import choose_device
@@ -130,17 +131,17 @@ def test_data_are_prepared_once_for_all_runs(bench: Bench, monkeypatch: pytest.M
 def test_two_runs_of_one_seed_draw_the_same_images_in_the_same_order(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genbench.data.batches import Batches
+    from genbench.data.batches import Streamed
 
     drawn: list[bytes] = []
-    draw = Batches.draw
+    assemble = Streamed.assemble
 
-    def record(batches: Batches, images_seen: int) -> Batch:
-        batch = draw(batches, images_seen)
+    def record(batches: Streamed, staged: tuple[Tensor, ...], images_seen: int) -> Batch:
+        batch = assemble(batches, staged, images_seen)
         drawn.append(batch.images.numpy().tobytes())
         return batch
 
-    monkeypatch.setattr(Batches, "draw", record)
+    monkeypatch.setattr(Streamed, "assemble", record)
     seen = []
     for model in ("gan", "vaegan"):
         drawn.clear()

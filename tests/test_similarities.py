@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genbench import GenbenchError
 from genbench.interfaces import Similarity, View
+from genbench.train.weighting import WeightedSimilarity
 from genbench_similarities.elementwise import L1, Bce, DisL, Mse
 from genbench_similarities.settings import DisLSettings, ElementwiseSettings
 
@@ -112,7 +113,7 @@ def test_half_precision_is_summed_in_float32(name: str, half: torch.dtype) -> No
     generator = torch.Generator().manual_seed(0)
     real, fake = (torch.rand(2, 3, 64, 64, generator=generator).mul(2).sub(1).to(half) for _ in range(2))
     views = [View(x, {"down3": x * 40}) for x in (real, fake)]
-    value = ALL[name](*views)
+    value = WeightedSimilarity(ALL[name], 1.0)(*views)
     exact = ALL[name](*(View(v.images.double(), {k: f.double() for k, f in v.features.items()}) for v in views))
     assert value.dtype == torch.float32
     torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=0)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genbench.adversarial.settings import AdversarialSettings
+from genbench.train.sharing import Share
 
 
 class Costs(NamedTuple):
@@ -45,17 +46,17 @@ def costs(real: Tensor, fakes: Mapping[str, Tensor], settings: AdversarialSettin
     return Costs(real_cost + fake_cost, generator, real_cost, fake_cost)
 
 
-def gates(played: Costs, settings: AdversarialSettings) -> tuple[Tensor, Tensor]:
+def gates(played: Costs, settings: AdversarialSettings, share: Share) -> tuple[Tensor, Tensor]:
     """Return whether the generator and whether the discriminator may move, two 0-dim booleans.
 
     The discriminator waits while either of its costs is under equilibrium - margin, the generator while either is over
-    equilibrium + margin; where both would wait, both move.
+    equilibrium + margin; where both would wait, both move. `share` of the whole batch, whose costs decide, is here.
     """
     if settings.margin == 0:
         both = torch.ones((), dtype=torch.bool, device=played.real.device)
         return both, both
     low, high = settings.equilibrium - settings.margin, settings.equilibrium + settings.margin
-    either = torch.stack([played.real, played.fake]).detach()
+    either = share.mean(torch.stack([played.real, played.fake]))
     discriminator = (either >= low).all()
     generator = (either <= high).all()
     neither = ~(discriminator | generator)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from genbench.records import Record
 
 
+PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
+ENGINES = ("auto", "eager", "graph", "compile")
+
+
 class Stop:
     """Turns SIGINT and SIGTERM into a wish that a run asks after at each step and evaluator; the second interrupts."""
 
@@ -106,6 +110,18 @@ def _sections() -> str:
 @click.option(
     "--device", default="auto", show_default=True, metavar="NAME", help="auto takes cuda, then mps, then cpu."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="Of training; auto is bfloat16 where the device computes in it.  [default: auto]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="auto",
+    show_default=True,
+    help="How steps are executed; auto replays a CUDA graph where it can.",
+)
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [default: one a core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def run(
@@ -125,6 +141,8 @@ def run(
     skip_bad_images: bool,
     runs: Path,
     device: str,
+    precision: str | None,
+    engine: str,
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -145,6 +163,7 @@ def run(
         width=width,
         images=images,
         batch_size=batch_size,
+        precision=precision,
         evaluators=_names(evaluators),
         skip_bad_images=skip_bad_images,
         settings=settings,
@@ -162,7 +181,9 @@ def run(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    around = Surroundings(runs, cache_folder(), source_folder(source), device, retry_unscored=evaluators is not None)
+    around = Surroundings(
+        runs, cache_folder(), source_folder(source), device, engine, retry_unscored=evaluators is not None
+    )
     on_cpu = choose_device(device).type == "cpu"
     with stoppable() as stop, observing(warn_if_slow=on_cpu) as observer:
         record = carry_out(plugins, config, around, observer, stop)

@@ -1,69 +1,168 @@
-"""Training batches: uint8 images on the device, gathered, flipped and scaled there, in an order set by the seed."""
+"""Training batches: uint8 images, gathered, flipped and scaled on the device, so that the device never waits for them.
 
-from dataclasses import dataclass
+Where the data set fits on a GPU it lies there (`Resident`). Else, and on a CPU, its images are gathered from the mapped
+file (`Streamed`), for a GPU by a thread ahead of time, through pinned memory and a stream of its own.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from genbench.config import RunConfig
+from genbench.data.fetching import Fetcher, Staged
+from genbench.data.order import Order
 from genbench.data.packed import PackedDataset
 from genbench.images import to_float
 from genbench.interfaces import Batch
-from genbench.randomness import derive
+from genbench.train.sharing import Share
+
+AHEAD = 2
+"""Batches that are fetched before they are asked for."""
+ROOM = 0.5
+"""Part of a GPU's free memory that the images may take; the rest is the step's."""
 
 
 @dataclass(frozen=True)
-class Batches:
+class Batches(ABC):
     """The endless stream of a run's training batches; any of them can be drawn at once, from its position alone.
 
+    A batch is drawn in two parts: `stage` puts what tells it from others on the device, `assemble` makes the batch
+    of it there, without the host, so that it can be captured in a CUDA graph.
+
     Attributes:
-        images: (N, C, H, W) uint8 of the training split, channels last in memory, on the device.
-        attributes: (N, A) float in {0, 1} on the device, or None.
-        batch_size: images a batch; every one is full, the last of an epoch is filled from the next.
-        seed: of the run.
-        flip: whether each image is mirrored with probability one half.
+        order: of the images.
+        batch_size: images a batch over all processes; the last of an epoch is filled from the next.
+        share: of each batch that is this process's.
+    """
+
+    order: Order
+    batch_size: int
+    share: Share
+
+    @abstractmethod
+    def stage(self, images_seen: int) -> Staged:
+        """Return tensors on the device, of the same shapes for every batch."""
+
+    @abstractmethod
+    def assemble(self, staged: Staged, images_seen: int) -> Batch:
+        """Make the batch of what was staged."""
+
+    def draw(self, images_seen: int) -> Batch:
+        """Return the batch that follows after so many images."""
+        return self.assemble(self.stage(images_seen), images_seen)
+
+    def _own(self, images_seen: int) -> tuple[int, int]:
+        """Return the first position and the number of this process's part."""
+        count = self.batch_size // self.share.of
+        return images_seen + self.share.rank * count, count
+
+    def _finish(self, images: Tensor, attributes: Tensor | None, mirrored: Tensor, images_seen: int) -> Batch:
+        """Scale and flip uint8 images (B, H, W, C)."""
+        scaled = to_float(images.permute(0, 3, 1, 2))
+        if self.order.flip:
+            scaled = torch.where(mirrored[:, None, None, None], scaled.flip(3), scaled)
+        channels_last = scaled.contiguous(memory_format=torch.channels_last)
+        return Batch(channels_last, None if attributes is None else attributes.float(), images_seen, self.share)
+
+
+@dataclass(frozen=True)
+class Resident(Batches):
+    """All training images on the device; staged are their places.
+
+    Attributes:
+        images: (N, H, W, C) uint8.
+        attributes: (N, A) uint8 in {0, 1}, or None.
     """
 
     images: Tensor
     attributes: Tensor | None
-    batch_size: int
-    seed: int
-    flip: bool
+    _epochs: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @classmethod
-    def of(cls, data: PackedDataset, batch_size: int, seed: int, flip: bool, device: torch.device) -> "Batches":
-        """Put the training split on the device."""
-        train = data.indices("train")
-        images = torch.from_numpy(data.images[train]).to(device).permute(0, 3, 1, 2)
-        attributes = None
-        if data.attributes is not None:
-            attributes = torch.from_numpy(data.attributes[train]).to(device, torch.float32)
-        return cls(images, attributes, batch_size, seed, flip)
+    def stage(self, images_seen: int) -> Staged:
+        parts = [
+            tuple(tensor[part] for tensor in self._epoch(number))
+            for number, part in self.order.parts(*self._own(images_seen))
+        ]
+        return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
 
-    def draw(self, images_seen: int) -> Batch:
-        """Return the batch that follows after so many images."""
-        device = self.images.device
-        indices = torch.from_numpy(self._indices(images_seen)).to(device)
-        images = to_float(self.images[indices])
-        if self.flip:
-            generator = torch.Generator().manual_seed(derive(self.seed, "flip", images_seen))
-            mirrored = (torch.rand(len(indices), generator=generator) < 0.5).to(device)
-            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-        return Batch(
-            images.contiguous(memory_format=torch.channels_last),
-            None if self.attributes is None else self.attributes[indices],
-            images_seen,
-        )
+    def assemble(self, staged: Staged, images_seen: int) -> Batch:
+        places, mirrored = staged
+        attributes = None if self.attributes is None else self.attributes[places]
+        return self._finish(self.images[places], attributes, mirrored, images_seen)
 
-    def _indices(self, images_seen: int) -> npt.NDArray[np.int64]:
-        """Return the positions [images_seen, images_seen + batch_size) of the epochs' permutations laid end to end."""
-        size = len(self.images)
-        first, last = images_seen // size, (images_seen + self.batch_size - 1) // size
-        epochs = np.concatenate([self._epoch(epoch) for epoch in range(first, last + 1)])
-        start = images_seen - first * size
-        return epochs[start : start + self.batch_size]
+    def _epoch(self, number: int) -> tuple[Tensor, Tensor]:
+        if number not in self._epochs:
+            for old in [key for key in self._epochs if abs(key - number) > 1]:
+                del self._epochs[old]
+            epoch = self.order.epoch(number)
+            device = self.images.device
+            self._epochs[number] = (
+                torch.from_numpy(epoch.places).to(device),
+                torch.from_numpy(epoch.mirrored).to(device),
+            )
+        return self._epochs[number]
 
-    def _epoch(self, epoch: int) -> npt.NDArray[np.int64]:
-        bits = np.random.Philox(key=derive(self.seed, "order", epoch))
-        return np.random.Generator(bits).permutation(len(self.images))
+
+@dataclass(frozen=True)
+class Streamed(Batches):
+    """Training images in the mapped file; staged are the images themselves.
+
+    Attributes:
+        images: (M, H, W, C) uint8 of all splits.
+        attributes: (M, A) uint8 in {0, 1} of all splits, or None.
+        train: (N,) places of the training images.
+        device: where the batches go.
+    """
+
+    images: npt.NDArray[np.uint8]
+    attributes: npt.NDArray[np.uint8] | None
+    train: npt.NDArray[np.int64]
+    device: torch.device
+    _fetchers: list[Fetcher] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def stage(self, images_seen: int) -> Staged:
+        # A CPU has no time of its own to gain by fetching ahead.
+        return self._gather(images_seen) if self.device.type == "cpu" else self._fetch(images_seen)
+
+    def _fetch(self, images_seen: int) -> Staged:
+        if not self._fetchers:
+            self._fetchers.append(Fetcher(self._gather, self.device))
+        following = [images_seen + i * self.batch_size for i in range(1, AHEAD + 1)]
+        return self._fetchers[0].fetch(images_seen, following)
+
+    def assemble(self, staged: Staged, images_seen: int) -> Batch:
+        images, mirrored, *rest = staged
+        return self._finish(images, rest[0] if rest else None, mirrored, images_seen)
+
+    def _gather(self, images_seen: int) -> Staged:
+        """Return this process's part of a batch, on the CPU."""
+        wanted = self.order.slice(*self._own(images_seen))
+        places = self.train[wanted.places]
+        gathered = [self.images[places], wanted.mirrored]
+        if self.attributes is not None:
+            gathered.append(self.attributes[places])
+        return tuple(map(torch.from_numpy, gathered))
+
+
+def load_batches(
+    data: PackedDataset, config: RunConfig, device: torch.device, share: Share, free_bytes: int | None = None
+) -> Batches:
+    """Return a run's training batches: on the device where they fit.
+
+    Args:
+        free_bytes: of the device's memory; None asks it.
+    """
+    train = data.indices("train")
+    order = Order(len(train), config.seed, config.training.flip)
+    if device.type == "cuda" and free_bytes is None:
+        free_bytes = torch.cuda.mem_get_info(device)[0]
+    size = len(train) * data.images[0].nbytes
+    if device.type == "cpu" or (free_bytes is not None and size > ROOM * free_bytes):
+        return Streamed(order, config.training.batch_size, share, data.images, data.attributes, train, device)
+    attributes = None if data.attributes is None else torch.from_numpy(data.attributes[train]).to(device)
+    images = torch.from_numpy(data.images[train]).to(device)
+    return Resident(order, config.training.batch_size, share, images, attributes)

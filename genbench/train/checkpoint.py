@@ -11,9 +11,10 @@ from torch import Tensor
 from genbench.errors import GenbenchError
 from genbench.interfaces import Model
 from genbench.store import write_atomic
+from genbench.train.ledger import Window
 from genbench.train.optimisers import Optimisers, dump_optimisers, restore_optimisers
 
-FORMAT = "genbench.checkpoint/1"
+FORMAT = "genbench.checkpoint/2"
 _MODEL, _OPTIMISER = "model/", "optimiser/"
 
 
@@ -24,14 +25,16 @@ class Progress:
     Attributes:
         images_seen: training images, repeats counted.
         train_s: wall-clock seconds of training, over all parts of a resumed run.
-        window: since the last row of the training curve, each scalar's values, as their [sum, number].
+        window: the ledger since the last row of the training curve.
         window_steps: steps in that window.
+        precision: that the steps were computed in; a resumed run keeps to it.
     """
 
     images_seen: int = 0
     train_s: float = 0.0
-    window: dict[str, list[float]] = field(default_factory=dict)
+    window: Window = field(default_factory=list)
     window_steps: int = 0
+    precision: str | None = None
 
 
 def save_checkpoint(path: Path, model: Model, optimisers: Optimisers, progress: Progress, config_hash: str) -> None:
@@ -61,7 +64,7 @@ def load_checkpoint(path: Path, model: Model, optimisers: Optimisers, config_has
             "a run's folder belongs to one configuration; move the checkpoint back to where it came from, or delete it",
         )
     try:
-        progress = Progress(**json.loads(header["progress"]))
+        progress = _progress(header)
         model.load_state_dict(_under(_MODEL, tensors))
         restore_optimisers(optimisers, _under(_OPTIMISER, tensors))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -73,12 +76,18 @@ def read_progress(path: Path) -> Progress | None:
     """Return a checkpoint's progress alone, or None where there is no readable checkpoint."""
     try:
         header, _ = _read(path)
-        return Progress(**json.loads(header["progress"]))
+        return _progress(header)
     except (GenbenchError, KeyError, TypeError, ValueError):
         return None
 
 
 _START_AGAIN = "delete the checkpoint to start this run again from the beginning"
+
+
+def _progress(header: dict[str, str]) -> Progress:
+    progress = Progress(**json.loads(header["progress"]))
+    progress.window = [(names, networks, sums) for names, networks, sums in progress.window]
+    return progress
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -11,6 +11,9 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+Own = tuple[Tensor | None, ...]
+"""One network's gradient, in the order of its trainable parameters; None where one has no part."""
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -29,9 +32,9 @@ class Losses:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The gradient of each network's own loss, in the order of its trainable parameters; None where one has no part."""
+    """The gradient of each network's own loss; scalars to log and gates as in `Losses`, detached."""
 
-    of: Mapping[str, tuple[Tensor | None, ...]]
+    of: Mapping[str, Own]
     log: Mapping[str, Tensor] = field(default_factory=dict)
     gates: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -52,7 +55,7 @@ def route(networks: Mapping[str, nn.Module], losses: Losses) -> Gradients:
     shared: dict[int, list[str]] = {}
     for name, loss in losses.of.items():
         shared.setdefault(id(loss), []).append(name)
-    gradients: dict[str, tuple[Tensor | None, ...]] = {}
+    gradients: dict[str, Own] = {}
     for left, names in zip(reversed(range(len(shared))), shared.values(), strict=True):
         parameters = [trainable(networks[name]) for name in names]
         flat = iter(
@@ -61,5 +64,17 @@ def route(networks: Mapping[str, nn.Module], losses: Losses) -> Gradients:
             )
         )
         gradients |= {name: tuple(islice(flat, len(own))) for name, own in zip(names, parameters, strict=True)}
-    log = {key: value.detach() for key, value in losses.log.items()}
-    return Gradients(gradients, log, losses.gates)
+    return Gradients(gradients, detached(losses.log), losses.gates)
+
+
+def detached(log: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return scalars without the graphs that they hang on."""
+    return {key: value.detach() for key, value in log.items()}
+
+
+def gradient_in(value: Tensor, images: Tensor) -> Tensor:
+    """Return the gradient of a scalar in some images, zero where it does not depend on them; keeps the graph."""
+    if not value.requires_grad:
+        return torch.zeros_like(images)
+    (gradient,) = torch.autograd.grad(value, images, retain_graph=True, allow_unused=True, materialize_grads=True)
+    return gradient

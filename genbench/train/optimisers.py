@@ -18,22 +18,29 @@ def build_optimisers(model: Model, config: TrainingConfig) -> Optimisers:
 
 
 def _build(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    if config.optimiser == "adam":
-        # β1 of Radford et al. 2016, section 4: 0.9 oscillates once a discriminator is in play.
-        return torch.optim.Adam(trainable(network), config.learning_rate, betas=(0.5, 0.999))
+    parameters = trainable(network)
     # RMSProp (Tieleman & Hinton 2012) is Adam without momentum. torch's own leaves out the bias correction, so that its
     # first steps are 1/√(1-α) = 10 times the learning rate: on real faces a GAN that began with them collapsed.
-    return torch.optim.Adam(trainable(network), config.learning_rate, betas=(0.0, 0.99))
+    # As for Adam, β1 is that of Radford et al. 2016, section 4: 0.9 oscillates once a discriminator is in play.
+    betas = (0.5, 0.999) if config.optimiser == "adam" else (0.0, 0.99)
+    # Fused, the step is one kernel that can be told on the device to do nothing; on CUDA it can be captured.
+    on_cuda = parameters[0].device.type == "cuda"
+    return torch.optim.Adam(parameters, config.learning_rate, betas=betas, fused=True, capturable=on_cuda)
 
 
-def step(model: Model, optimisers: Optimisers, gradients: Gradients) -> None:
-    """Move each network that has a gradient and an open gate; leave all others, and their optimisers, as they are."""
+def step(model: Model, optimisers: Optimisers, gradients: Gradients, well: Tensor) -> None:
+    """Move each network that has a gradient and an open gate; leave all others, and their optimisers, as they are.
+
+    Args:
+        well: 0-dim boolean; False moves nothing. Like the gates it is never read by the host.
+    """
     for name, network_gradients in gradients.of.items():
         gate = gradients.gates.get(name)
-        if gate is not None and not bool(gate):
-            continue
+        moves = well if gate is None else well & gate.to(well.device)
         for parameter, gradient in zip(trainable(model.networks[name]), network_gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = None if gradient is None else _laid_out_as(parameter, gradient)
+        # What torch's own gradient scaler sets to skip a step: 1 skips it, kernels and step counts alike.
+        optimisers[name].found_inf = (~moves).float()  # type: ignore[attr-defined]
         optimisers[name].step()
         optimisers[name].zero_grad(set_to_none=True)
 
@@ -61,7 +68,7 @@ def restore_optimisers(optimisers: Optimisers, tensors: Mapping[str, Tensor]) ->
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
-    """Return a state in its parameter's memory format, as it was before it was saved: mixed ones step slowly."""
-    if value.ndim == 0 or value.shape != parameter.shape:
+    """Return a gradient or a state in its parameter's memory format: the fused step pairs them by place in memory."""
+    if value.shape != parameter.shape or value.stride() == parameter.stride():
         return value
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,5 +1,6 @@
 """The weight of a similarity, so that its scale does not decide the ranking."""
 
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -7,10 +8,16 @@ from torch import Tensor
 
 from genbench.errors import GenbenchError
 from genbench.interfaces import Batch, Model, Similarity, View
+from genbench.train.gradients import gradient_in
+from genbench.train.precision import precise
 
 
 class WeightedSimilarity(Similarity):
-    """A similarity times a weight that belongs to the model's state; NaN until an automatic one has been measured."""
+    """A similarity times a weight that belongs to the model's state; NaN until an automatic one has been measured.
+
+    The similarity is computed in float32 whatever the step's precision: a sum of thousands of squares does not fit a
+    half one.
+    """
 
     weight: Tensor
 
@@ -26,8 +33,29 @@ class WeightedSimilarity(Similarity):
         return not bool(self.weight.isnan())
 
     def forward(self, real: View, fake: View) -> Tensor:
-        distance: Tensor = self.weight * self.similarity(real, fake)
+        with torch.autocast(real.images.device.type, enabled=False):
+            distance: Tensor = self.weight * self.similarity(_precisely(real), _precisely(fake))
         return distance
+
+
+class _Precise(Mapping[str, Tensor]):
+    """Features, each in float32 once it is asked for."""
+
+    def __init__(self, features: Mapping[str, Tensor]) -> None:
+        self.features = features
+
+    def __getitem__(self, layer: str) -> Tensor:
+        return precise(self.features[layer])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.features)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def _precisely(view: View) -> View:
+    return View(precise(view.images), _Precise(view.features))
 
 
 def measure_weight(model: Model, similarity: Similarity, batches: list[Batch]) -> float:
@@ -46,7 +74,7 @@ def measure_weight(model: Model, similarity: Similarity, batches: list[Batch]) -
     for batch in batches:
         real, fake = model.views(batch)
         pixel += (fake.images.detach() - real.images).cpu().double().square().sum()
-        own += _gradient(similarity(real, fake).sum(), fake.images).cpu().double().square().sum()
+        own += gradient_in(similarity(real, fake).sum(), fake.images).cpu().double().square().sum()
     model.load_state_dict(state)
     weight = float((pixel / own).sqrt())
     if not 0 < weight < float("inf"):
@@ -56,11 +84,3 @@ def measure_weight(model: Model, similarity: Similarity, batches: list[Batch]) -
             exit_code=1,
         )
     return weight
-
-
-def _gradient(distance: Tensor, images: Tensor) -> Tensor:
-    """Return the gradient of a distance in the images, zero where it does not depend on them."""
-    if not distance.requires_grad:
-        return torch.zeros_like(images)
-    (gradient,) = torch.autograd.grad(distance, images, allow_unused=True, materialize_grads=True)
-    return gradient

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from genbench.adversarial.gan import gan_losses
-from genbench.interfaces import Batch, Losses, Model
+from genbench.adversarial.gan import Game
+from genbench.interfaces import Batch, Gradients, Losses, Model
 from genbench.networks import Blueprint
 from genbench_gan.settings import GanSettings
 
@@ -13,9 +13,14 @@ class Gan(Model):
 
     def __init__(self, blueprint: Blueprint, settings: GanSettings) -> None:
         super().__init__(blueprint)
-        self.settings = settings
         self.networks = nn.ModuleDict({"decoder": blueprint.decoder(), "discriminator": blueprint.discriminator()})
+        self.game = Game(self.networks, "decoder", blueprint.network.latent_size, settings)
 
     def losses(self, batch: Batch) -> Losses:
-        size = self.blueprint.network.latent_size
-        return gan_losses(self.networks, "decoder", batch.images, size, self.settings)
+        return self.game.losses(batch)
+
+    def gradients(self, batch: Batch) -> Gradients:
+        return self.game.gradients(batch)
+
+    def phase(self, images_seen: int) -> str:
+        return "whole"

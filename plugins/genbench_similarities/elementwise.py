@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,11 +12,6 @@ from genbench_similarities.settings import DisLSettings, ElementwiseSettings
 LAYERS = {"default": ("down3", "hidden2"), "first": ("down1", "hidden1")}
 """Names that fit any discriminator: Dis_l of the paper, the third strided convolution, and the first one; in an MLP,
 their nearest kin."""
-
-
-def _precise(values: Tensor) -> Tensor:
-    """Return values in float32 at least: a sum of thousands of squares does not fit half precision."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 class Elementwise(Similarity):
@@ -37,14 +31,14 @@ class Mse(Elementwise):
     """Gaussian likelihood of the pixels with unit variance: ½(x - x̃)² (Larsen et al. 2016, equation 2)."""
 
     def forward(self, real: View, fake: View) -> Tensor:
-        return self.reduce(0.5 * (_precise(real.images) - _precise(fake.images)).square())
+        return self.reduce(0.5 * (real.images - fake.images).square())
 
 
 class L1(Elementwise):
     """Laplace likelihood of the pixels with unit scale: |x - x̃|."""
 
     def forward(self, real: View, fake: View) -> Tensor:
-        return self.reduce((_precise(real.images) - _precise(fake.images)).abs())
+        return self.reduce((real.images - fake.images).abs())
 
 
 class Bce(Elementwise):
@@ -52,8 +46,8 @@ class Bce(Elementwise):
 
     def forward(self, real: View, fake: View) -> Tensor:
         # Clamped away from 0 and 1, where tanh has saturated and the logarithm's gradient would be infinite.
-        probability = (0.5 * (1 + _precise(fake.images))).clamp(1e-6, 1 - 1e-6)
-        return self.reduce(F.binary_cross_entropy(probability, 0.5 * (1 + _precise(real.images)), reduction="none"))
+        probability = (0.5 * (1 + fake.images)).clamp(1e-6, 1 - 1e-6)
+        return self.reduce(F.binary_cross_entropy(probability, 0.5 * (1 + real.images), reduction="none"))
 
 
 class DisL(Elementwise):
@@ -66,7 +60,7 @@ class DisL(Elementwise):
 
     def forward(self, real: View, fake: View) -> Tensor:
         layer = self._layer(real.features)
-        return self.reduce(0.5 * (_precise(real.features[layer]) - _precise(fake.features[layer])).square())
+        return self.reduce(0.5 * (real.features[layer] - fake.features[layer]).square())
 
     def _layer(self, features: Mapping[str, Tensor]) -> str:
         if self.settings.layer in features:

@@ -19,9 +19,12 @@ class Vae(Model):
 
     def losses(self, batch: Batch) -> Losses:
         posterior = self.encode(batch)
-        reconstruction = self.decode(posterior.sample())
+        reconstruction = self.decode(posterior.sample(batch.noise(self.blueprint.network.latent_size)))
         like = self.similarity(View(batch.images), View(reconstruction)).mean()
         kl = posterior.kl().mean()
         # KL has no gradient in the decoder, so one loss serves both, in one backward pass.
         total = self.settings.kl_weight * kl + like
         return Losses(of={"encoder": total, "decoder": total}, log={"kl": kl, "like": like})
+
+    def phase(self, images_seen: int) -> str:
+        return "whole"

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from genbench.adversarial.gan import gan_losses
-from genbench.interfaces import Batch, Losses, Model, Similarity, View
+from genbench.adversarial.gan import Game
+from genbench.interfaces import Batch, Gradients, Losses, Model, Similarity, View
 from genbench.networks import Blueprint, Discrimination
 from genbench_vaegan.settings import VaeDisLSettings
 
@@ -22,6 +22,7 @@ class VaeDisL(Model):
     def __init__(self, blueprint: Blueprint, settings: VaeDisLSettings) -> None:
         super().__init__(blueprint)
         self.settings = settings
+        self.latent_size = blueprint.network.latent_size
         self.similarity_from = round(settings.discriminator_share * blueprint.images)
         self.networks = nn.ModuleDict(
             {
@@ -32,15 +33,20 @@ class VaeDisL(Model):
             }
         )
 
+        self.game = Game(self.networks, "generator", self.latent_size, settings)
+
     def losses(self, batch: Batch) -> Losses:
-        if batch.images_seen >= self.similarity_from:
-            return self._vae(batch)
-        size = self.blueprint.network.latent_size
-        return gan_losses(self.networks, "generator", batch.images, size, self.settings)
+        return self.game.losses(batch) if self.phase(batch.images_seen) == "gan" else self._vae(batch)
+
+    def gradients(self, batch: Batch) -> Gradients:
+        return self.game.gradients(batch) if self.phase(batch.images_seen) == "gan" else super().gradients(batch)
+
+    def phase(self, images_seen: int) -> str:
+        return "gan" if images_seen < self.similarity_from else "vae"
 
     def _vae(self, batch: Batch) -> Losses:
         posterior = self.encode(batch)
-        reconstruction = self.decode(posterior.sample())
+        reconstruction = self.decode(posterior.sample(batch.noise(self.latent_size)))
         like = self.similarity(
             View(batch.images, self.features(batch.images)), View(reconstruction, self.features(reconstruction))
         ).mean()
