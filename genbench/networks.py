@@ -5,22 +5,30 @@ model of a run builds its networks here, each under a seed of its own, so that t
 the same weights wherever they have the same network.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, log2
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from genbench.config import NetworkConfig
+from genbench.convolutions import (
+    Convolution,
+    Doubling,
+    Halving,
+    from_blocks,
+    in_blocks,
+    normalise_blocks,
+    to_blocks,
+)
 from genbench.interfaces import Posterior, Similarity
 from genbench.randomness import derive
 from genbench.train.precision import precise
 
-KERNEL = 5
 MLP_HIDDEN = 1024
 """Units of an MLP's hidden layer at width 1."""
 
@@ -30,6 +38,30 @@ class Discrimination(NamedTuple):
 
     logits: Tensor
     features: Mapping[str, Tensor]
+
+
+class Features(Mapping[str, Tensor]):
+    """Activations by layer, in their order; some are laid out as images only when somebody asks for them."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Tensor | Callable[[], Tensor]] = {}
+
+    def __setitem__(self, layer: str, activation: Tensor) -> None:
+        self._found[layer] = activation
+
+    def later(self, layer: str, activation: Callable[[], Tensor]) -> None:
+        """Put a layer that is computed when it is asked for."""
+        self._found[layer] = activation
+
+    def __getitem__(self, layer: str) -> Tensor:
+        found = self._found[layer]
+        return found if isinstance(found, Tensor) else found()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 class Encoder(nn.Module):
@@ -119,10 +151,6 @@ def _widen(head: list[int], levels: int) -> list[int]:
     return head + [head[-1]] * (levels - len(head))
 
 
-def _strided(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, KERNEL, stride=2, padding=KERNEL // 2, bias=False)
-
-
 class ConvEncoder(Encoder):
     """Strided 5×5 convolutions 64-128-256 with batch-norm and ReLU, a hidden layer of 2048, mean and log-variance."""
 
@@ -132,8 +160,9 @@ class ConvEncoder(Encoder):
         channels = [blueprint.channels, *map(blueprint.wide, _widen([64, 128, 256], len(sides) - 1))]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(channels):
-            layers += [_strided(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU()]
+            layers += [Halving(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU()]
         hidden = blueprint.wide(blueprint.network.encoder_hidden)
+        self.side, self.channels = sides[0], channels[0]
         self.convolutions = nn.Sequential(*layers)
         self.hidden = nn.Sequential(
             nn.Linear(channels[-1] * sides[-1] ** 2, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()
@@ -141,7 +170,10 @@ class ConvEncoder(Encoder):
         self.posterior = nn.Linear(hidden, 2 * blueprint.network.latent_size)
 
     def forward(self, images: Tensor) -> Posterior:
-        mean, log_variance = precise(self.posterior(self.hidden(self.convolutions(images).flatten(1)))).chunk(2, dim=1)
+        first = cast(Halving, self.convolutions[0])
+        x = first.from_blocks(to_blocks(images)) if in_blocks(images, self.side, self.channels) else first(images)
+        x = self.convolutions[1:](x)
+        mean, log_variance = precise(self.posterior(self.hidden(x.flatten(1)))).chunk(2, dim=1)
         return Posterior(mean, log_variance)
 
 
@@ -155,23 +187,26 @@ class ConvDecoder(Decoder):
         channels = [blueprint.wide(c) for c in [256, *[256] * (levels - 3), 256, 128, 32]]
         inner = channels[0] * sides[0] ** 2
         self.shape = (channels[0], sides[0], sides[0])
+        self.side, self.channels = sides[-1], channels[-1]
         self.hidden = nn.Sequential(
             nn.Linear(blueprint.network.latent_size, inner, bias=False), nn.BatchNorm1d(inner), nn.ReLU()
         )
         layers: list[nn.Module] = []
         for level in range(levels):
-            extra = sides[level + 1] - (2 * sides[level] - 1)
             layers += [
-                nn.ConvTranspose2d(channels[level], channels[level + 1], KERNEL, 2, KERNEL // 2, extra, bias=False),
+                Doubling(channels[level], channels[level + 1], odd=sides[level + 1] % 2 == 1),
                 nn.BatchNorm2d(channels[level + 1]),
                 nn.ReLU(),
             ]
-        self.convolutions = nn.Sequential(
-            *layers, nn.Conv2d(channels[-1], blueprint.channels, KERNEL, padding=KERNEL // 2)
-        )
+        self.convolutions = nn.Sequential(*layers, Convolution(channels[-1], blueprint.channels))
 
     def forward(self, latents: Tensor) -> Tensor:
-        return precise(self.convolutions(self.hidden(latents).unflatten(1, self.shape))).tanh()
+        half = self.convolutions[:-4](self.hidden(latents).unflatten(1, self.shape))
+        if not in_blocks(latents, self.side, self.channels):
+            return precise(self.convolutions[-4:](half)).tanh()
+        doubling, norm, _, last = cast(tuple[Doubling, nn.BatchNorm2d, nn.ReLU, Convolution], self.convolutions[-4:])
+        active = normalise_blocks(norm, doubling.to_blocks(half)).relu()
+        return precise(from_blocks(last.on_blocks(active))).tanh()
 
 
 class ConvDiscriminator(Discriminator):
@@ -185,8 +220,9 @@ class ConvDiscriminator(Discriminator):
         super().__init__()
         sides = blueprint.sides()
         channels = [blueprint.wide(c) for c in [32, *_widen([128, 256, 256], len(sides) - 1)]]
-        self.first = nn.Conv2d(blueprint.channels, channels[0], KERNEL, padding=KERNEL // 2)
-        self.strided = nn.ModuleList(_strided(i, o) for i, o in pairwise(channels))
+        self.side = sides[0]
+        self.first = Convolution(blueprint.channels, channels[0])
+        self.strided = nn.ModuleList(Halving(i, o) for i, o in pairwise(channels))
         self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels[1:])
         hidden = blueprint.wide(512)
         self.hidden = nn.Linear(channels[-1] * sides[-1] ** 2, hidden, bias=False)
@@ -194,15 +230,31 @@ class ConvDiscriminator(Discriminator):
         self.logit = nn.Linear(hidden, 1)
 
     def forward(self, images: Tensor) -> Discrimination:
-        features = {"conv": self.first(images)}
-        x = features["conv-act"] = features["conv"].relu()
-        for level, (strided, norm) in enumerate(zip(self.strided, self.norms, strict=True), start=1):
-            raw = features[f"down{level}"] = strided(x)
+        features = Features()
+        raw = self._first(images, features)
+        for level, norm in enumerate(self.norms, start=1):
+            features[f"down{level}"] = raw
             x = features[f"down{level}-act"] = norm(raw).relu()
+            if level < len(self.strided):
+                raw = self.strided[level](x)
         raw = features["hidden"] = self.hidden(x.flatten(1))
         x = features["hidden-act"] = self.hidden_norm(raw).relu()
-        features["logit"] = precise(self.logit(x))
-        return Discrimination(features["logit"].squeeze(1), features)
+        logit = features["logit"] = precise(self.logit(x))
+        return Discrimination(logit.squeeze(1), features)
+
+    def _first(self, images: Tensor, features: Features) -> Tensor:
+        """Compute all that is at full resolution, and the first strided convolution of it."""
+        strided = cast(Halving, self.strided[0])
+        if not in_blocks(images, self.side, self.first.out_channels):
+            raw = features["conv"] = self.first(images)
+            x = features["conv-act"] = raw.relu()
+            halved: Tensor = strided(x)
+            return halved
+        blocks = self.first.on_blocks(to_blocks(images))
+        active = blocks.relu()
+        features.later("conv", lambda: from_blocks(blocks))
+        features.later("conv-act", lambda: from_blocks(active))
+        return strided.from_blocks(active)
 
 
 class MlpEncoder(Encoder):

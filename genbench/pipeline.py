@@ -1,7 +1,7 @@
 """A whole run, from its configuration to its record: prepare → build → train → evaluate → record."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -34,6 +34,7 @@ from genbench.resolution import build_part, build_settings
 from genbench.runlog import RunLog, RunObserver, logged
 from genbench.store import RunFolder, lock, read_record, run_folder, write_config, write_record
 from genbench.train.checkpoint import Progress, read_progress
+from genbench.train.distributed import call, dismiss, leave
 from genbench.train.loop import train
 from genbench.train.sharing import Share
 from genbench.train.weighting import WeightedSimilarity
@@ -50,6 +51,7 @@ class Surroundings:
         device: `auto`, or torch's name of one.
         engine: that executes the training steps: `auto`, `eager`, `graph` or `compile`.
         retry_unscored: whether a finished run tries evaluators again that were skipped or failed.
+        share: of the run that is this process's; where there are several, that of the one which leads.
     """
 
     runs: Path
@@ -58,6 +60,7 @@ class Surroundings:
     device: str = "auto"
     engine: str = "auto"
     retry_unscored: bool = False
+    share: Share = field(default_factory=Share)
 
 
 @dataclass(frozen=True)
@@ -97,23 +100,38 @@ def run(
     Raises:
         GenbenchError: the user can mend it, or the device is out of memory; nothing that was done is lost.
     """
-    similarity = config.similarity.name if config.similarity else None
-    folder = run_folder(around.runs, config.dataset.name, config.model.name, similarity, config.seed, config.hash())
+    folder = folder_of(config, around)
     with lock(folder.path), logged(observer, folder.log_path) as log, telling_what_takes_less_memory():
         earlier = _ended(folder, config)
         if earlier is not None:
             todo = missing(earlier, config.evaluation, retry_unscored=around.retry_unscored)
             if earlier.status == "diverged" or not todo:
+                dismiss(around.share)
                 log.said(f"done before: {folder.record_path}")
                 return earlier
             if _is_trained(folder, config):
                 config = _only(config, todo)
+                dismiss(around.share)
+                around = replace(around, share=Share())
             else:
                 earlier = None  # weights trained anew need not be those that were scored
-        names = f"{config.model.name}-{similarity or 'none'}"
-        log.note(f"begun: genbench {__version__}, {names}, configuration {config.hash()[:8]}")
+        together = f", {around.share.of} processes" if around.share.of > 1 else ""
+        names = folder.path.parent.name
+        log.note(f"begun: genbench {__version__}, {names}, configuration {config.hash()[:8]}{together}")
         parts = assemble(plugins, config, folder, around, log)
+        call(around.share, common_facts(parts))
         return _carry_out(parts, earlier, around, log, stop)
+
+
+def folder_of(config: RunConfig, around: Surroundings) -> RunFolder:
+    """Return the run's place in the store."""
+    similarity = config.similarity.name if config.similarity else None
+    return run_folder(around.runs, config.dataset.name, config.model.name, similarity, config.seed, config.hash())
+
+
+def common_facts(parts: Assembled) -> dict[str, str]:
+    """Return hashes of what must be the same in all processes that train a run together."""
+    return {"settings": parts.config.hash(), "images": parts.data.fingerprint}
 
 
 def _carry_out(
@@ -148,7 +166,8 @@ def assemble(
     """Prepare the data and build the model."""
     began = datetime.now(UTC)
     device = choose_device(around.device)
-    write_config(folder, config.model_dump(mode="json"))
+    if around.share.leads:
+        write_config(folder, config.model_dump(mode="json"))
     spec = plugins.dataset(config.dataset.name)
     start = perf_counter()
     dataset = build_part(plugins, spec, config.dataset.settings)
@@ -216,8 +235,11 @@ def _train_and_evaluate(
 ) -> Ending | None:
     """Return None where `stop` said so before it was done; what is trained is then saved."""
     config = parts.config
-    batches = load_batches(parts.data, config, parts.device, Share())
+    batches = load_batches(parts.data, config, parts.device, around.share)
     outcome = train(parts.model, batches, config, parts.folder, observer, stop, around.engine)
+    leave(around.share)
+    if outcome.fallback:
+        observer.said(f"note: steps ran {outcome.engine}: {outcome.fallback}")
     if outcome.status == "stopped":
         return None
     images = "resident" if isinstance(batches, Resident) else "streamed"

@@ -41,7 +41,7 @@ def move(model: VaeGan, optimisers: Optimisers, steps: int = 2) -> None:
     for number in range(steps):
         torch.manual_seed(number)
         images = torch.rand(8, 3, 16, 16) * 2 - 1
-        step(model, optimisers, model.gradients(Batch(images)), torch.ones((), dtype=torch.bool))
+        step(optimisers, model.gradients(Batch(images)), torch.ones((), dtype=torch.bool))
 
 
 @pytest.fixture
@@ -86,13 +86,11 @@ def test_a_resumed_optimiser_has_its_memory_laid_out_as_before(optimiser: str, t
     load_checkpoint(tmp_path / "c", other, others, HASH)
     checked = 0
     for name in optimisers:
-        for parameter, state in others[name].state.items():
-            for key, value in state.items():
-                if key != "step":
-                    assert value.stride() == parameter.stride(), (name, key)
-                    checked += value.ndim == 4
-                else:
-                    assert value.device.type == "cpu"
+        for path, value in others[name].dump().items():
+            index, _, key = path.partition("/")
+            if key != "step":
+                assert value.stride() == others[name].parameters[int(index)].stride(), (name, path)
+                checked += value.ndim == 4
     assert checked > 5
 
 
@@ -107,7 +105,7 @@ def test_an_optimiser_that_has_not_moved_yet_comes_back_so(tmp_path: Path) -> No
     save_checkpoint(tmp_path / "c", model, optimisers, Progress(), HASH)
     other, others = make(seed=1)
     assert load_checkpoint(tmp_path / "c", other, others, HASH) == Progress()
-    assert not any(optimiser.state for optimiser in others.values())
+    assert not any(optimiser.dump() for optimiser in others.values())
     assert isinstance(other.similarity, WeightedSimilarity)
     assert not other.similarity.measured
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from genbench.cli import main
 from genbench.cli.progress import Lines
 from genbench.records import Record
-from genbench.train import engine, loop
+from genbench.train import engines
 
 BATCH, STEPS = 8, 8
 TINY = [
@@ -40,7 +40,7 @@ def here(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("GENBENCH_CACHE", str(cache))
     for name in ("GENBENCH_RUNS", "GENBENCH_DATA", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(engine, "LOG_STEPS", 3)
+    monkeypatch.setattr(engines, "LOG_STEPS", 3)
     threads = torch.get_num_threads()
     yield tmp_path
     torch.set_num_threads(threads)
@@ -279,9 +279,9 @@ def test_too_little_memory_is_no_bug(
 
 DYING = """
 import os, signal, sys
-from genbench.train import engine, loop
+from genbench.train import engines, loop
 
-loop.SAVE_S, engine.LOG_STEPS = 0.0, 3
+loop.SAVE_S, engines.LOG_STEPS = 0.0, 3
 rename, saves = os.replace, []
 
 def replace(source, target):

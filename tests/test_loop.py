@@ -18,7 +18,7 @@ from genbench.data.order import Order
 from genbench.interfaces import Batch, Gradients, Losses, Model
 from genbench.networks import Blueprint, seeded
 from genbench.store import RunFolder
-from genbench.train import engine, loop
+from genbench.train import engines, loop
 from genbench.train.checkpoint import read_progress
 from genbench.train.loop import Outcome, train
 from genbench.train.sharing import Share
@@ -38,7 +38,7 @@ BATCH, STEPS = 8, 10
 @pytest.fixture(autouse=True)
 def _short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ten steps hold three rows of the curve and a rest."""
-    monkeypatch.setattr(engine, "LOG_STEPS", 3)
+    monkeypatch.setattr(engines, "LOG_STEPS", 3)
     monkeypatch.setattr(loop, "WEIGHT_BATCHES", 2)
 
 
@@ -342,7 +342,7 @@ def test_the_curve_holds_what_led_up_to_a_divergence_and_holds_it_once(
     save_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "SAVE_S", save_s)
-    monkeypatch.setattr(engine, "LOG_STEPS", 2)
+    monkeypatch.setattr(engines, "LOG_STEPS", 2)
     for _ in range(2):  # the second goes on from the checkpoint, where there is one
         watch = Watch()
         assert go(tmp_path, "fragile", watch=watch).status == "diverged"

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
-from genbench.config import EvaluationConfig, Frozen, NetworkConfig, TrainingConfig
+from genbench.config import EvaluationConfig, Frozen, NetworkConfig, RunConfig, TrainingConfig
 from genbench.plugins import Plugins
 from genbench.resolution import PRESETS, RunRequest, resolve
+from genbench.train.place import Place
 
 if TYPE_CHECKING:
+    from genbench.pipeline import Surroundings
     from genbench.records import Record
 
 
@@ -25,7 +28,8 @@ ENGINES = ("auto", "eager", "graph", "compile")
 class Stop:
     """Turns SIGINT and SIGTERM into a wish that a run asks after at each step and evaluator; the second interrupts."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent: bool = False) -> None:
+        self.silent = silent
         self.signal: int | None = None
 
     def __call__(self) -> bool:
@@ -36,13 +40,14 @@ class Stop:
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
-        click.echo("stopping; once more to stop at once", err=True)
+        if not self.silent:
+            click.echo("stopping; once more to stop at once", err=True)
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stoppable(silent: bool = False) -> Iterator[Stop]:
     """Listen for signals while a run goes on."""
-    stop = Stop()
+    stop = Stop(silent)
     before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
@@ -148,10 +153,13 @@ def run(
 ) -> int:
     """Train MODEL on DATASET and score it.
 
-    The same command resumes a run that was stopped or killed, and ends with the same weights.
+    The same command resumes a run that was stopped or killed, and ends with the same weights. `torchrun
+    --nproc-per-node N -m genbench run ...` trains on N devices together.
     """
+    place = Place.given()
     plugins = Plugins.load()
-    warn_of_broken(plugins)
+    if place.local_rank == 0:
+        warn_of_broken(plugins)
     request = RunRequest(
         model=model,
         dataset=dataset,
@@ -168,24 +176,39 @@ def run(
         skip_bad_images=skip_bad_images,
         settings=settings,
     )
-    config = resolve(plugins, request)
+    with place.one_voice():
+        config = resolve(plugins, request)
+        place.check_batch(config.training.batch_size)
 
     # Only here, once the command is known to be right, is torch worth waiting for.
     import torch
 
-    from genbench.cli.progress import observing
     from genbench.data.sources import cache_folder, source_folder
-    from genbench.execution import choose_device
+    from genbench.following import follow
     from genbench.pipeline import Surroundings
-    from genbench.pipeline import run as carry_out
+    from genbench.train.distributed import joined
 
     if threads is not None:
         torch.set_num_threads(threads)
-    around = Surroundings(
-        runs, cache_folder(), source_folder(source), device, engine, retry_unscored=evaluators is not None
-    )
-    on_cpu = choose_device(device).type == "cpu"
-    with stoppable() as stop, observing(warn_if_slow=on_cpu) as observer:
+    with place.one_voice():
+        around = Surroundings(
+            runs, cache_folder(), source_folder(source), device, engine, retry_unscored=evaluators is not None
+        )
+    with stoppable(silent=place.rank > 0) as stop, joined(place, device) as (share, own_device):
+        around = replace(around, device=own_device, share=share)
+        if share.leads:
+            return _lead(plugins, config, around, stop, as_json)
+        follow(plugins, config, around, stop)
+        return 0  # how the run ended is rank 0's to tell, in its exit status as well
+
+
+def _lead(plugins: Plugins, config: RunConfig, around: "Surroundings", stop: Stop, as_json: bool) -> int:
+    from genbench.cli.progress import observing
+    from genbench.execution import choose_device
+    from genbench.pipeline import run as carry_out
+
+    on_cpu = choose_device(around.device).type == "cpu"
+    with observing(warn_if_slow=on_cpu) as observer:
         record = carry_out(plugins, config, around, observer, stop)
         if record is None:
             observer.said("stopped and saved; the same command goes on from here")

@@ -99,12 +99,15 @@ class Resident(Batches):
             for old in [key for key in self._epochs if abs(key - number) > 1]:
                 del self._epochs[old]
             epoch = self.order.epoch(number)
-            device = self.images.device
-            self._epochs[number] = (
-                torch.from_numpy(epoch.places).to(device),
-                torch.from_numpy(epoch.mirrored).to(device),
-            )
+            self._epochs[number] = self._send(epoch.places), self._send(epoch.mirrored)
         return self._epochs[number]
+
+    def _send(self, array: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Tensor:
+        """Copy an array to the device without waiting for what that is doing."""
+        tensor = torch.from_numpy(array)
+        if self.images.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.images.device, non_blocking=True)
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import torch
-
 from genbench.config import RunConfig
 from genbench.data.batches import Batches
 from genbench.interfaces import Model
-from genbench.randomness import derive
 from genbench.store import RunFolder
-from genbench.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from genbench.train.checkpoint import Progress, save_checkpoint
 from genbench.train.curve import Curve
-from genbench.train.engine import Engine, Trainer, build_engine
+from genbench.train.distributed import leader_first, take_up
+from genbench.train.engine import Engine, Trainer
+from genbench.train.engines import build_engine
 from genbench.train.ledger import Ledger, Reading
 from genbench.train.optimisers import Optimisers, build_optimisers
 from genbench.train.precision import choose_precision, training_in
+from genbench.train.synchronised import synchronised
 from genbench.train.weighting import WeightedSimilarity, measure_weight
 
 SAVE_S = 60.0
@@ -69,21 +69,26 @@ def train(
     The same configuration ends with the same weights, bit for bit on a CPU, however often it is killed and resumed:
     every draw is seeded by (seed, purpose, images seen). A checkpoint is written once a minute, when `stop` says so,
     and at the end.
+
+    Where several processes share the batches, all of them call this; only rank 0 touches the folder.
     """
-    device = next(model.parameters()).device
+    device, share = next(model.parameters()).device, batches.share
     optimisers = build_optimisers(model, config.training)
-    progress = load_checkpoint(folder.checkpoint_path, model, optimisers, config.hash()) or Progress()
+    chosen = choose_precision(config.training.precision, device)
+    progress = take_up(folder.checkpoint_path, model, optimisers, config.hash(), share, chosen)
     # A resumed run keeps to the precision that it began in, whatever this device would choose.
     precision = choose_precision(progress.precision or config.training.precision, device)
     progress.precision = precision
     ledger = Ledger(device)
     ledger.restore(progress.window)
-    engine = build_engine(engine_name, Trainer(model, batches, optimisers, ledger, precision, config.seed), device)
+    trainer = Trainer(model, batches, optimisers, ledger, precision, config.seed)
+    with leader_first(share):
+        engine = build_engine(engine_name, trainer, device)
     run = _Run(model, batches, config, folder, observer, optimisers, progress, ledger)
     model.train()
     observer.started(progress.images_seen, config.training.images)
     try:
-        with training_in(precision):
+        with training_in(precision), synchronised(model, share, config.training.batch_norm):
             status, reason = run.to_the_end(engine, stop)
     finally:
         engine.close()
@@ -107,15 +112,18 @@ class _Run:
         self, engine: Engine, stop: Callable[[], bool]
     ) -> tuple[Literal["finished", "diverged", "stopped"], str | None]:
         """THE loop."""
-        progress, budget = self.progress, self.config.training.images
-        curve, clock, weighed = Curve(self.folder, progress), Clock(progress), False
+        progress, budget, share = self.progress, self.config.training.images, self.batches.share
+        curve = Curve(self.folder, progress) if share.leads else None
+        clock, weighed = Clock(progress), False
         while True:
-            done, stopped = progress.images_seen >= budget, stop()
+            done = progress.images_seen >= budget
+            stopped, save_due = share.any(stop(), clock.save_due())
             log = progress.window_steps >= engine.log_steps or (done and progress.window_steps > 0)
-            save = done or stopped or clock.save_due()
+            save = done or stopped or save_due
             if log or save:
                 reading = self._read()
-                if reading.steps and (log or reading.culprit):  # a diverged run's last row tells what led up to it
+                # A diverged run's last row tells what led up to it.
+                if curve is not None and reading.steps and (log or reading.culprit):
                     self.observer.advanced(progress.images_seen, curve.write_row(progress.images_seen, reading))
                 if reading.culprit:
                     clock.tick()
@@ -124,7 +132,9 @@ class _Run:
                     self._clear()
             if save:
                 clock.tick()
-                save_checkpoint(self.folder.checkpoint_path, self.model, self.optimisers, progress, self.config.hash())
+                if share.leads:
+                    path = self.folder.checkpoint_path
+                    save_checkpoint(path, self.model, self.optimisers, progress, self.config.hash())
             if done or stopped:
                 return "finished" if done else "stopped", None
 
@@ -152,7 +162,7 @@ def weigh_similarity(model: Model, batches: Batches, config: RunConfig, images_s
         return False
     similarity = model.similarity
     if isinstance(similarity, WeightedSimilarity) and not similarity.measured:
-        torch.manual_seed(derive(config.seed, "weight"))
+        batches.share.seed(config.seed, "weight")
         first = [batches.draw(images_seen + i * batches.batch_size) for i in range(WEIGHT_BATCHES)]
         similarity.weight.fill_(measure_weight(model, similarity.similarity, first))
     return True

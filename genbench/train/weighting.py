@@ -61,9 +61,9 @@ def _precisely(view: View) -> View:
 def measure_weight(model: Model, similarity: Similarity, batches: list[Batch]) -> float:
     """Return the weight by which the similarity's gradient gets the norm of the Gaussian pixel likelihood's.
 
-    Both gradients are taken at the same reconstructions of the first batches, image by image; the weight is the ratio
-    of the root mean squares of their norms. That of the Gaussian, ½(x - x̃)² summed over pixels, is x̃ - x. The model's
-    state is left as it was found.
+    Both gradients are taken at the same reconstructions of the first batches, image by image, in all processes; the
+    weight is the ratio of the root mean squares of their norms. That of the Gaussian, ½(x - x̃)² summed over pixels, is
+    x̃ - x. The model's state is left as it was found.
 
     Raises:
         GenbenchError: the similarity's gradient is zero or not finite.
@@ -76,6 +76,7 @@ def measure_weight(model: Model, similarity: Similarity, batches: list[Batch]) -
         pixel += (fake.images.detach() - real.images).cpu().double().square().sum()
         own += gradient_in(similarity(real, fake).sum(), fake.images).cpu().double().square().sum()
     model.load_state_dict(state)
+    pixel, own = batches[0].share.sum(torch.stack([pixel, own]))
     weight = float((pixel / own).sqrt())
     if not 0 < weight < float("inf"):
         raise GenbenchError(
