@@ -1,6 +1,7 @@
 """The machine that a run is executed on: the choice of device, and what the record says of it."""
 
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -52,9 +53,7 @@ def describe_execution(device: torch.device, how: How) -> Execution:
     """Return how and on what a run was executed."""
     return Execution(
         device=str(device),
-        device_name=torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or platform.machine(),
+        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         **asdict(how),
         threads=torch.get_num_threads(),
         platform=platform.platform(),
@@ -63,6 +62,13 @@ def describe_execution(device: torch.device, how: How) -> Execution:
         | {"torch": str(torch.__version__)},  # its metadata leaves out which CUDA it was built for
         git_commit=_git_commit(),
     )
+
+
+def _processor() -> str:
+    """Return the processor's model, where the system tells it."""
+    told = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", told.read_text(), re.MULTILINE) if told.exists() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 @contextmanager

@@ -194,7 +194,6 @@ def test_on_cuda_auto_says_why_it_captures_nothing(model: type[VaeGan], share: S
 def test_compiled_networks_end_with_nearly_the_weights_of_eager_ones() -> None:
     compiled = CompiledEngine(trainer(network="mlp"), 50)  # which compile much faster
     first, second = run(compiled, 2), run(Engine(trainer(network="mlp"), 50), 2)
-    compiled.close()
     assert first.keys() == second.keys()
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], rtol=1e-3, atol=2e-3, msg=name)

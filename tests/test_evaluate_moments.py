@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from genbench.errors import GenbenchError, NotApplicable
-from genbench.evaluate.moments import Moments, frechet_distance, measure
+from genbench.evaluate.moments import BLOCK, Moments, frechet_distance, measure
 
 
 def features(count: int, size: int, seed: int, offset: float = 0.0) -> torch.Tensor:
@@ -25,6 +25,25 @@ def test_moments_are_numpys_whatever_the_batch(batch: int) -> None:
     assert found.count == 50
     np.testing.assert_allclose(found.mean, x.double().numpy().mean(0), rtol=1e-12)
     np.testing.assert_allclose(found.covariance, np.cov(x.double().numpy(), rowvar=False), rtol=1e-10, atol=1e-12)
+
+
+def test_how_rows_come_in_batches_moves_no_bit() -> None:
+    x = features(2 * BLOCK + 100, 6, 0)
+    whole = measure([x])
+    for sizes in ([BLOCK, BLOCK, 100], [1, BLOCK, 70, BLOCK + 29], [len(x) - 1, 1], [0, len(x)]):
+        found = measure(x.split(sizes))
+        assert found.count == len(x)
+        assert torch.equal(found.mean, whole.mean)
+        assert torch.equal(found.covariance, whole.covariance)
+    np.testing.assert_allclose(whole.covariance, np.cov(x.double().numpy(), rowvar=False), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(whole.mean, x.double().numpy().mean(0), rtol=1e-12, atol=1e-14)
+
+
+def test_features_are_left_as_they_are() -> None:
+    x = features(50, 6, 0).double()
+    before = x.clone()
+    measure([x])
+    assert torch.equal(x, before)
 
 
 def test_a_large_mean_costs_no_precision() -> None:
@@ -61,6 +80,36 @@ def test_distance_is_nought_to_itself_and_symmetric(count: int) -> None:
 def test_distance_of_singular_covariances_in_orthogonal_directions() -> None:
     a, b = gaussian([0, 0], [[4.0, 0.0], [0.0, 0.0]]), gaussian([0, 0], [[0.0, 0.0], [0.0, 9.0]])
     assert frechet_distance(a, b) == pytest.approx(13, rel=1e-12)
+
+
+def eigen(moments: Moments) -> torch.Tensor:
+    """Return the covariance's square root by its eigenvectors."""
+    values, vectors = torch.linalg.eigh(moments.covariance)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+
+@pytest.mark.parametrize(("first", "second"), [(200, 300), (10, 300), (10, 12), (2, 2)])
+@pytest.mark.parametrize("decades", [0, 4])
+def test_distance_is_that_of_the_square_roots(first: int, second: int, decades: int) -> None:
+    # With as few images, or features of such different scales, a covariance is singular or nearly so.
+    scales = torch.logspace(0, -decades, 40)
+    a, b = measure([features(first, 40, 1) * scales]), measure([features(second, 40, 2) * scales])
+    root = torch.linalg.svdvals(eigen(a) @ eigen(b)).sum()
+    expected = (a.mean - b.mean).square().sum() + a.covariance.trace() + b.covariance.trace() - 2 * root
+    assert frechet_distance(a, b) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_distance_of_features_of_which_some_or_all_are_constant() -> None:
+    x, y = features(50, 6, 1), features(50, 6, 2)
+    alive = frechet_distance(measure([x]), measure([y]))
+    dead = torch.zeros(50, 3)
+    a, b = (torch.cat([dead, z[:, :4], dead, z[:, 4:]], 1) for z in (x, y))
+    assert frechet_distance(measure([a]), measure([b])) == pytest.approx(alive, rel=1e-10)
+    assert frechet_distance(measure([dead]), measure([dead + 2])) == pytest.approx(12)
+    spread = measure([x[:, :3]])
+    assert frechet_distance(measure([dead]), spread) == pytest.approx(
+        float(spread.mean.square().sum() + spread.covariance.trace())
+    )
 
 
 @pytest.mark.parametrize("count", [20, 400])

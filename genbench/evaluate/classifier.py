@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from genbench.data.packed import PackedDataset
 from genbench.errors import NotApplicable
+from genbench.evaluate.chunks import Chunks
 from genbench.images import to_float
 from genbench.networks import seeded
 from genbench.randomness import derive
@@ -76,7 +77,10 @@ class Report:
 
 
 class AttributeNetwork(nn.Module):
-    """Blocks of 3×3 convolution, batch-norm, ReLU and 2×2 max-pooling down to 4 px; 128 features; a logit each."""
+    """Blocks of 3×3 convolution, batch-norm, ReLU and 2×2 max-pooling down to 4 px; 128 features; a logit each.
+
+    ReLU comes after the pooling, where it gives the same for a quarter of the work.
+    """
 
     def __init__(self, channels: int, size: int, attributes: int) -> None:
         super().__init__()
@@ -84,8 +88,8 @@ class AttributeNetwork(nn.Module):
         side, inputs, outputs = self.working_size, channels, FIRST_WIDTH
         layers: list[nn.Module] = []
         while side > 4:
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-            layers += [nn.MaxPool2d(2, ceil_mode=True)]
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
+            layers += [nn.MaxPool2d(2, ceil_mode=True), nn.ReLU()]
             side, inputs, outputs = (side + 1) // 2, outputs, min(2 * outputs, 4 * FIRST_WIDTH)
         self.convolutions = nn.Sequential(*layers)
         inner = inputs * side**2
@@ -109,7 +113,8 @@ class AttributeClassifier:
 
     def __init__(self, network: AttributeNetwork, report: Report, device: torch.device) -> None:
         self.report = report
-        self._network = network.to(device).eval().requires_grad_(False)
+        self._chunks = Chunks.on(device, cpu=64, gpu=1024)
+        self._network = network.to(device).to(memory_format=self._chunks.layout).eval().requires_grad_(False)
         prevalence = torch.tensor(report.prevalence, dtype=torch.float32)
         self._prior = prevalence.logit().to(device)
 
@@ -135,7 +140,7 @@ class AttributeClassifier:
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Return features (N, FEATURES) of uint8 images (N, C, H, W)."""
-        return self._network.features(to_float(images))
+        return self._chunks.apply(lambda chunk: self._network.features(self._scaled(chunk)), images)
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -144,8 +149,10 @@ class AttributeClassifier:
         The network learns the odds at the training split's prevalence; subtracting the prior log-odds puts the
         threshold that is best for balanced accuracy at 0 (Menon et al. 2021, eq. 9).
         """
-        logits: Tensor = self._network(to_float(images))
-        return logits - self._prior
+        return self._chunks.apply(lambda chunk: self._network(self._scaled(chunk)), images) - self._prior
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        return to_float(images).contiguous(memory_format=self._chunks.layout)
 
 
 def obtain(dataset: PackedDataset, device: torch.device, cache: Path) -> AttributeClassifier:

@@ -5,6 +5,7 @@ batch size or on which other evaluators ran before it.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from genbench.errors import GenbenchError, NotApplicable
 from genbench.evaluate import classifier, reference
 from genbench.evaluate.classifier import AttributeClassifier
 from genbench.evaluate.extractors import AttributeFeatures, Extractor, Inception, inception_weights
+from genbench.evaluate.keeping import Kept
 from genbench.evaluate.moments import Moments, measure
 from genbench.images import to_float, to_uint8
 from genbench.interfaces import Batch, Model
@@ -30,8 +32,11 @@ Subject = tuple[Literal["real"], Split] | tuple[Literal["reconstructions"], Spli
 NOISE_BLOCK = 1024
 """Latents drawn from one generator; the k-th sample is the same however many are asked for."""
 
-KEPT_BYTES = 2**29
-"""Samples are kept for the next evaluator while they fit in so much memory."""
+KEPT_BYTES = 2**27
+"""Samples that an evaluator asks for are kept for the next while they fit in so much memory of the device, and each
+split's latents likewise. What is asked for moments alone keeps nothing: its memory is the same for any number."""
+
+PRECISION = "float32"
 
 
 class EvaluationContext:
@@ -62,15 +67,15 @@ class EvaluationContext:
         self.attribute_names = dataset.attribute_names
         self._cache = cache
         self.batch_size = batch_size
-        self._latents: dict[Split, Tensor] = {}
-        self._samples: dict[int, Tensor] = {}
+        self._samples = Kept(KEPT_BYTES)
+        self._latents: dict[Split, Kept] = {}
         self._extractors: dict[tuple[str, str], Extractor] = {}
-        self._moments: dict[tuple[str, str, Subject], Moments] = {}
+        self._moments: dict[tuple[object, ...], Moments] = {}
         self._classifier: AttributeClassifier | None = None
 
     def protocol(self, **facts: Scalar) -> dict[str, Scalar]:
         """Return a score's protocol: these facts and what holds for all scores of this context."""
-        return {"precision": "float32", **facts}
+        return {"precision": PRECISION, **facts}
 
     def seed(self, *purpose: str | int) -> int:
         """Return a seed of the run's for one purpose, such as a bootstrap."""
@@ -105,11 +110,8 @@ class EvaluationContext:
         return torch.cat(blocks)[:count]
 
     def samples(self, count: int) -> Iterator[Tensor]:
-        """Yield batches of images decoded from the prior, uint8 (N, C, H, W); the same for every evaluator."""
-        for block, start in enumerate(range(0, count, NOISE_BLOCK)):
-            images = self._sample_block(block)[: count - start]
-            for batch in torch.split(images, self.batch_size):
-                yield batch.to(self.device)
+        """Return batches of images decoded from the prior, uint8 (N, C, H, W); the same for every evaluator."""
+        return self._sample(count, keep=True)
 
     def latents(self, split: Split) -> Tensor:
         """Return the posterior means (N, latent_size) of a split's images, float32 on the CPU.
@@ -117,9 +119,7 @@ class EvaluationContext:
         Raises:
             NotApplicable: the model has no encoder, or the split is empty.
         """
-        if split not in self._latents:
-            self._latents[split] = torch.cat([self._encode(start, x).cpu() for start, x in self._real(split)])
-        return self._latents[split]
+        return torch.cat([mean for _, _, mean in self._encoded(split, keep=True)]).cpu()
 
     def reconstructions(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of real images and what is decoded from their posterior means, (N, C, H, W) in [-1, 1].
@@ -127,9 +127,8 @@ class EvaluationContext:
         Raises:
             NotApplicable: the model has no encoder, or the split is empty.
         """
-        latents = self.latents(split)
-        for start, real in self._real(split):
-            yield to_float(real), self._decode(latents[start : start + len(real)], start)
+        for start, real, mean in self._encoded(split, keep=False):
+            yield to_float(real), self._decode(mean, start)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return images (N, C, H, W) in [-1, 1] for latents (N, latent_size), on the device.
@@ -173,18 +172,18 @@ class EvaluationContext:
             NotApplicable: as `real`, `reconstructions` and `samples` do.
             GenbenchError: the model gives images, or the extractor features, that are not finite.
         """
-        key = (extractor.name, extractor.weights_hash, subject)
+        key = (extractor.name, extractor.weights_hash, *sorted(extractor.facts.items()), subject)
         if key not in self._moments:
             self._moments[key] = self._measure(extractor, subject)
         return self._moments[key]
 
     def _measure(self, extractor: Extractor, subject: Subject) -> Moments:
         if subject[0] == "samples":
-            return measure(extractor(images) for images in self.samples(subject[1]))
+            return measure(extractor(images) for images in self._sample(subject[1], keep=False))
         if subject[0] == "reconstructions":
             return measure(extractor(to_uint8(fake)) for _, fake in self.reconstructions(subject[1]))
         split = subject[1]
-        path = reference.place(self._cache, self.dataset, split, extractor, self.device)
+        path = reference.place(self._cache, self.dataset, split, extractor, self.device, PRECISION)
         return reference.obtain(path, lambda: measure(extractor(images) for images in self.real(split)))
 
     def _real(self, split: Split, limit: int | None = None) -> Iterator[tuple[int, Tensor]]:
@@ -199,13 +198,23 @@ class EvaluationContext:
         generator = torch.Generator().manual_seed(self.seed(purpose, block))
         return torch.randn(NOISE_BLOCK, self.config.network.latent_size, generator=generator)
 
-    def _sample_block(self, block: int) -> Tensor:
-        if block in self._samples:
-            return self._samples[block]
-        images = to_uint8(self._decode_all(self._noise("samples", block), block * NOISE_BLOCK)).cpu()
-        if (len(self._samples) + 1) * images.nbytes <= KEPT_BYTES:
-            self._samples[block] = images
-        return images
+    def _sample(self, count: int, *, keep: bool) -> Iterator[Tensor]:
+        """Yield batches of samples; computed are whole ones, however few are asked for."""
+        for block, first in enumerate(range(0, count, NOISE_BLOCK)):
+            noise = self._noise("samples", block)
+            for place in range(first, min(first + NOISE_BLOCK, count), self.batch_size):
+                latents = noise[place - first : place - first + self.batch_size]
+                images = self._samples.get(place, partial(self._decode_to_uint8, latents, place), keep=keep)
+                yield images[: count - place]
+
+    def _encoded(self, split: Split, *, keep: bool) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield the place of a batch's first image, the images, uint8, and the means of their posteriors."""
+        kept = self._latents.setdefault(split, Kept(KEPT_BYTES))
+        for start, real in self._real(split):
+            yield start, real, kept.get(start, partial(self._encode, start, real), keep=keep)
+
+    def _decode_to_uint8(self, latents: Tensor, place: int) -> Tensor:
+        return to_uint8(self._decode(latents, place))
 
     def _decode_all(self, latents: Tensor, place: int) -> Tensor:
         """Decode in batches; `place` is that of the first among all that belong together."""
@@ -221,7 +230,7 @@ class EvaluationContext:
             raise GenbenchError(f"the model encodes to {tuple(mean.shape)}, expected {expected}")
         if not mean.isfinite().all():
             raise GenbenchError("the model encodes images to means that are not finite", "did its training diverge?")
-        return mean
+        return mean.contiguous()
 
     @torch.no_grad()
     def _decode(self, latents: Tensor, start: int) -> Tensor:

@@ -4,13 +4,16 @@ d² = |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2(Σ₁Σ₂)^½), the squared 
 moments (Dowson & Landau 1982; Heusel et al. 2017, eq. 6).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from genbench.errors import GenbenchError, NotApplicable
+
+BLOCK = 1024
+"""Rows added to the moments at a time: enough for a product of matrices to run at the processor's full rate."""
 
 
 @dataclass(frozen=True)
@@ -29,54 +32,89 @@ class Moments:
 
 
 def measure(features: Iterable[Tensor]) -> Moments:
-    """Accumulate the moments of batches of features, each (N, F), in float64 and one pass.
+    """Accumulate the moments of batches of features, each (N, F), in float64, in one pass and in constant memory.
 
-    Batches are merged as by Chan, Golub & LeVeque 1983, eq. 1.5, so nothing is lost to cancellation where the mean
-    is large beside the deviations.
+    Blocks of rows are merged as by Chan, Golub & LeVeque 1983, eq. 1.5, so nothing is lost to cancellation where the
+    mean is large beside the deviations. How the rows come in batches does not matter.
 
     Raises:
         NotApplicable: there are fewer than two images.
         GenbenchError: a feature is not finite.
     """
-    count, mean, scatter = 0, torch.zeros(()), torch.zeros(())
-    for batch in features:
-        wide = _double(batch)
-        if not wide.isfinite().all():
+    running = _Running()
+    for block in _blocks(features):
+        running.add(block)
+    if running.count < 2:
+        raise NotApplicable(f"moments need at least two images, there are {running.count}")
+    return Moments(running.count, running.mean.cpu(), running.scatter.div_(running.count - 1).cpu())
+
+
+class _Running:
+    """Count, mean and scatter, Σ (x − μ)(x − μ)ᵀ, of the rows so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = torch.zeros(())
+        self.scatter = torch.zeros(())
+
+    def add(self, block: Tensor) -> None:
+        """Add rows (N, F) in float64, which are spoiled."""
+        if not block.isfinite().all():
             raise GenbenchError("features of images are not finite", "look at the images: has the model diverged?")
-        size, own = len(wide), wide.mean(0)
-        centred = wide - own
-        shift = own - mean if count else torch.zeros_like(own)
-        total = count + size
-        mean = mean + shift * (size / total) if count else own
-        scatter = (scatter if count else 0) + centred.T @ centred + torch.outer(shift, shift) * (count * size / total)
-        count = total
-    if count < 2:
-        raise NotApplicable(f"moments need at least two images, there are {count}")
-    return Moments(count, mean.cpu(), (scatter / (count - 1)).cpu())
+        size, own = len(block), block.mean(0)
+        centred = block.sub_(own)
+        if not self.count:
+            self.count, self.mean, self.scatter = size, own, centred.T @ centred
+            return
+        shift, total = own - self.mean, self.count + size
+        self.scatter.addmm_(centred.T, centred)
+        self.scatter.addr_(shift, shift, alpha=self.count * size / total)
+        self.mean = self.mean + shift * (size / total)
+        self.count = total
+
+
+def _blocks(features: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the rows in float64, BLOCK at a time, in a buffer that is filled anew each time."""
+    buffer, filled = torch.empty(0), 0
+    for batch in features:
+        # Apple's MPS has no float64.
+        rest = batch.detach().cpu() if batch.device.type == "mps" else batch.detach()
+        if not len(buffer):
+            buffer = torch.empty(BLOCK, rest.shape[1], dtype=torch.float64, device=rest.device)
+        while len(rest):
+            part, rest = rest[: BLOCK - filled], rest[BLOCK - filled :]
+            buffer[filled : filled + len(part)] = part
+            filled += len(part)
+            if filled == BLOCK:
+                yield buffer
+                filled = 0
+    if filled:
+        yield buffer[:filled]
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Return the squared Fréchet distance between two sets of features, never negative.
 
-    The trace of (Σ₁Σ₂)^½ is the nuclear norm of Σ₁^½Σ₂^½, which, unlike the eigenvalues of the product, stays real and
-    exact where there are fewer images than features and the covariances are singular.
+    With Σ₁ = L₁L₁ᵀ and Σ₂ = L₂L₂ᵀ, the trace of (Σ₁Σ₂)^½ is the sum of the singular values of L₁ᵀL₂, which, unlike the
+    eigenvalues of the product, stay real and exact where there are fewer images than features and the covariances are
+    singular.
     """
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"features of {len(a.mean)} and of {len(b.mean)} dimensions have no distance")
-    root = torch.linalg.svdvals(_square_root(a.covariance) @ _square_root(b.covariance)).sum()
+    root = torch.linalg.svdvals(_factor(a.covariance).T @ _factor(b.covariance)).sum()
     squared = (a.mean - b.mean).square().sum() + a.covariance.trace() + b.covariance.trace() - 2 * root
     return max(0.0, float(squared))
 
 
-def _square_root(covariance: Tensor) -> Tensor:
-    """Return the symmetric square root; eigenvalues that rounding can't tell from zero are zero."""
-    values, vectors = torch.linalg.eigh(covariance)
-    noise = values[-1] * len(values) * torch.finfo(values.dtype).eps
-    scales: Tensor = torch.where(values > noise, values, 0).sqrt()
-    root: Tensor = (vectors * scales) @ vectors.T
-    return root
+def _factor(covariance: Tensor) -> Tensor:
+    """Return L (F, rank) with LLᵀ = Σ; what rounding can't tell from a lower rank is of a lower rank.
 
+    Cholesky's decomposition with complete pivoting (Higham 2002, section 10.3), ten times as fast as a square root by
+    eigenvectors.
+    """
+    from scipy.linalg.lapack import dpstrf  # takes long to import, and few runs come so far
 
-def _double(batch: Tensor) -> Tensor:
-    # Apple's MPS has no float64.
-    return batch.detach().cpu().double() if batch.device.type == "mps" else batch.detach().double()
+    factor, order, rank, _ = dpstrf(covariance.numpy(), lower=1)
+    lower = torch.from_numpy(factor).tril_()[:, :rank]
+    rows = torch.from_numpy(order.astype("int64")) - 1
+    return torch.empty_like(lower).index_copy_(0, rows, lower)

@@ -3,37 +3,66 @@
 import json
 from collections.abc import Callable
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from genbench.data.packed import PackedDataset
+from genbench.data.packed import PackedDataset, Split
 from genbench.evaluate.extractors import Extractor
 from genbench.evaluate.moments import Moments
 from genbench.store import write_atomic
 
-VERSION = 1
-"""Raised whenever other moments come of the same images."""
+VERSION = 2
+"""Raised whenever other moments come of the same images, if only by rounding."""
+
+LIBRARIES = ("torch-fidelity", "torchvision")
+"""What extractors may be built on, torch itself apart."""
 
 
-def place(cache: Path, dataset: PackedDataset, split: str, extractor: Extractor, device: torch.device) -> Path:
+def place(
+    cache: Path, dataset: PackedDataset, split: Split, extractor: Extractor, device: torch.device, precision: str
+) -> Path:
     """Return the file for the moments of a split; its name covers all that can move them."""
-    images = [dataset.fingerprint, dataset.size, dataset.channels, split]
-    facts = [VERSION, *images, extractor.name, extractor.weights_hash, dict(extractor.facts), device.type]
+    facts = {
+        "version": VERSION,
+        "fingerprint": dataset.fingerprint,
+        "size": dataset.size,
+        "channels": dataset.channels,
+        "split": split,
+        "count": len(dataset.indices(split)),
+        "extractor": extractor.name,
+        "features": extractor.size,
+        "weights": extractor.weights_hash,
+        "facts": dict(extractor.facts),
+        "device": device.type,
+        "precision": precision,
+        "libraries": {"torch": str(torch.__version__)} | {name: version(name) for name in LIBRARIES},
+    }
     return cache / "moments" / f"{sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]}.safetensors"
 
 
 def obtain(path: Path, compute: Callable[[], Moments]) -> Moments:
-    """Load moments from a file, else compute and keep them; a spoiled file is written anew."""
+    """Load moments from a file, else compute and keep them; of concurrent runs, one computes.
+
+    A spoiled file is written anew.
+    """
     found = _load(path)
-    if found is None:
-        found = compute()
-        tensors = {"count": torch.tensor(found.count), "mean": found.mean, "covariance": found.covariance}
-        write_atomic(path, save({name: value.contiguous() for name, value in tensors.items()}))
-    return found
+    if found is not None:
+        return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        return _load(path) or _keep(path, compute())
+
+
+def _keep(path: Path, moments: Moments) -> Moments:
+    tensors = {"count": torch.tensor(moments.count), "mean": moments.mean, "covariance": moments.covariance}
+    write_atomic(path, save({name: value.contiguous() for name, value in tensors.items()}))
+    return moments
 
 
 def _load(path: Path) -> Moments | None:

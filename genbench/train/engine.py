@@ -63,6 +63,3 @@ class Engine:
     def step(self, images_seen: int) -> None:
         """Train on the batch that follows after so many images."""
         self.trainer.execute(self.trainer.prepare(images_seen), images_seen)
-
-    def close(self) -> None:
-        """Leave the model as it was found, but for what it has learned."""

@@ -11,7 +11,7 @@ LOG_STEPS, LOG_STEPS_ON_GPU = 50, 500
 
 
 class CompiledEngine(Engine):
-    """Compiles each network with `torch.compile`; the step around them stays eager.
+    """Compiles each network with `torch.compile` for as long as a step takes; the step around them stays eager.
 
     Raises:
         GenbenchError: from the first step: they can't be compiled.
@@ -23,10 +23,13 @@ class CompiledEngine(Engine):
         super().__init__(trainer, log_steps)
         for network in trainer.model.networks.values():
             network.compile()
+        self.calls = {network: network._compiled_call_impl for network in trainer.model.networks.values()}
+        self._let(compiled=False)
 
     def step(self, images_seen: int) -> None:
         import torch._functorch.config as functorch
 
+        self._let(compiled=True)
         try:
             # A step differentiates one forward pass several times, so its buffers must outlive the first.
             with functorch.patch(donated_buffer=False):
@@ -36,10 +39,13 @@ class CompiledEngine(Engine):
                 f"--engine compile: torch can't compile the networks: {_first_line(error)}",
                 "it needs a C++ compiler on a CPU, Triton on CUDA; --engine auto needs neither",
             ) from error
+        finally:
+            # Evaluation, and the measure of the similarity's weight, must not depend on the engine.
+            self._let(compiled=False)
 
-    def close(self) -> None:
-        for network in self.trainer.model.networks.values():
-            network._compiled_call_impl = None  # evaluation is eager, so that a score does not depend on the engine
+    def _let(self, compiled: bool) -> None:
+        for network, call in self.calls.items():
+            network._compiled_call_impl = call if compiled else None
 
 
 def build_engine(asked: str, trainer: Trainer, device: torch.device) -> Engine:

@@ -87,11 +87,8 @@ def train(
     run = _Run(model, batches, config, folder, observer, optimisers, progress, ledger)
     model.train()
     observer.started(progress.images_seen, config.training.images)
-    try:
-        with training_in(precision), synchronised(model, share, config.training.batch_norm):
-            status, reason = run.to_the_end(engine, stop)
-    finally:
-        engine.close()
+    with training_in(precision), synchronised(model, share, config.training.batch_norm):
+        status, reason = run.to_the_end(engine, stop)
     return Outcome(status, progress, precision, engine.name, reason, engine.fallback)
 
 
