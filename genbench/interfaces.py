@@ -246,7 +246,8 @@ class Dataset(ABC):
     def files(self, request: DataRequest) -> Sequence[Path]:
         """Return the files that `prepare` would read; a generated data set has none. Downloads what has to be.
 
-        Their sizes and times tell whether an earlier preparation still holds.
+        Their sizes and times tell whether an earlier preparation still holds. A folder stands for all files in it but
+        hidden ones, and not for those in folders below it: return it where they are very many.
 
         Raises:
             GenbenchError: files are missing; says which, and where to put them.

@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from genbench.config import DataConfig
 from genbench.data.preparation import prepare
@@ -37,6 +40,16 @@ class Fake(Dataset):
             "splits": np.array([0] * 8 + [1, 2], np.uint8),
         }
         return ImageSet(**{**fields, **self.changes})
+
+
+class Allocating(Fake):
+    """Puts its images where it is told to."""
+
+    def prepare(self, request):
+        images = super().prepare(request)
+        array = request.allocate(images.images.shape)
+        array[...] = images.images
+        return replace(images, images=array)
 
 
 def run(dataset, cache, *, spec=SPEC, source=None, size=4, **config):
@@ -77,6 +90,34 @@ def test_whatever_decides_the_content_prepares_it_again(tmp_path: Path, change: 
         config = {{"skip": "skip_bad_images", "target": "spec"}.get(change, change): changes[change]}
     run(fake, tmp_path / "cache", **config)
     assert fake.prepared == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "prepared"),
+    [("content", 2), ("time", 2), ("renamed", 2), ("added", 2), ("removed", 2), ("hidden", 1), ("below", 1)],
+)
+def test_a_folder_stands_for_the_files_in_it(tmp_path: Path, change: str, prepared: int) -> None:
+    folder = tmp_path / "images"
+    (folder / "below").mkdir(parents=True)
+    for name in ("a.bin", "b.bin", ".hidden", "below/c.bin"):
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, ns=(1, 1))
+    fake = Fake([folder])
+    run(fake, tmp_path / "cache")
+    if change == "content":
+        (folder / "b.bin").write_bytes(b"xy")
+        os.utime(folder / "b.bin", ns=(1, 1))
+    elif change == "time":
+        os.utime(folder / "b.bin", ns=(1, 2))
+    elif change == "renamed":
+        (folder / "b.bin").rename(folder / "c.bin")
+    elif change == "removed":
+        (folder / "b.bin").unlink()
+    else:
+        name = {"added": "c.bin", "hidden": ".hidden", "below": "below/d.bin"}[change]
+        (folder / name).write_bytes(b"other")
+    run(fake, tmp_path / "cache")
+    assert fake.prepared == prepared
 
 
 def test_where_other_data_lies_is_nothing_to_a_generated_set(tmp_path: Path) -> None:
@@ -139,6 +180,60 @@ def test_killed_half_way_leaves_nothing_that_is_read_as_good(tmp_path: Path) -> 
     assert not list((tmp_path / "datasets").glob("*.tmp"))
 
 
+KILLED_WHILE_DECODING = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_data_preparation as t
+class Dying(t.Allocating):
+    def prepare(self, request):
+        super().prepare(request)
+        os._exit(9)
+t.run(Dying(), Path({cache!r}))
+"""
+
+
+def test_killed_while_decoding_leaves_nothing_for_long(tmp_path: Path) -> None:
+    code = KILLED_WHILE_DECODING.format(tests=str(Path(__file__).parent), cache=str(tmp_path))
+    killed = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert killed.returncode == 9, killed.stderr
+    assert list((tmp_path / "datasets").glob("*.tmp/*.npy"))
+    assert (run(Allocating(), tmp_path).images == 7).all()
+    assert not list((tmp_path / "datasets").glob("*.tmp"))
+
+
+def test_a_draft_of_a_living_process_stays(tmp_path: Path) -> None:
+    draft = tmp_path / "datasets" / "fake-8-0123456789abcdef.01234567.tmp"
+    draft.mkdir(parents=True)
+    with FileLock(tmp_path / "datasets" / ".fake-8-0123456789abcdef.lock"):
+        run(Fake(), tmp_path)
+        assert draft.is_dir()
+    run(Fake(), tmp_path, size=16)
+    assert not draft.exists()
+
+
+def test_a_set_prepared_in_place_is_the_one_that_was_copied(tmp_path: Path) -> None:
+    copied, in_place = run(Fake(), tmp_path / "a"), run(Allocating(), tmp_path / "b")
+    assert in_place.fingerprint == copied.fingerprint
+    np.testing.assert_array_equal(in_place.images, copied.images)
+
+
+def test_the_images_of_a_set_prepared_in_place_take_no_memory(tmp_path: Path) -> None:
+    class Large(Dataset):
+        def prepare(self, request):
+            images = request.allocate((2000, request.size, request.size, 1))  # 33 MB
+            images[...] = 7
+            return ImageSet(images, np.zeros(2000, np.uint8))
+
+    tracemalloc.start()  # numpy's arrays are counted, maps are not
+    try:
+        run(Large(), tmp_path, size=128)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
+
+
 def test_a_damaged_cache_is_mended(tmp_path: Path) -> None:
     fake = Fake()
     run(fake, tmp_path)
@@ -183,10 +278,11 @@ def test_a_full_disk_is_said_to_be_full(tmp_path: Path, monkeypatch) -> None:
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("genbench.data.preparation.write_packed", full)
-    with pytest.raises(GenbenchError, match="No space left") as caught:
-        run(Fake(), tmp_path)
-    assert "free some space" in str(caught.value.hint)
+    for method in ("finish", "allocate"):
+        monkeypatch.setattr(f"genbench.data.packed.Draft.{method}", full)
+        with pytest.raises(GenbenchError, match="No space left") as caught:
+            run(Allocating(), tmp_path)
+        assert "free some space" in str(caught.value.hint)
 
 
 def test_a_file_that_vanished_is_named(tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def zip_images(source: Path) -> None:
-    with zipfile.ZipFile(source / "img_align_celeba.zip", "w") as archive:
+def zip_images(source: Path, compression: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(source / "img_align_celeba.zip", "w", compression) as archive:
         for name in reversed(NAMES):
             archive.write(source / "img_align_celeba" / name, f"img_align_celeba/{name}")
         archive.writestr("__MACOSX/img_align_celeba/._000001.jpg", b"not an image")
@@ -106,9 +106,11 @@ def test_attributes_are_read_by_name(source: Path) -> None:
         assert faces.attributes[:, column].tolist() == [VALUES[file][ATTRIBUTES.index(name)] for file in NAMES]
 
 
-def test_zip_and_folder_are_the_same_set(source: Path) -> None:
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_zip_and_folder_are_the_same_set(source: Path, compression: int) -> None:
+    (source / "img_align_celeba" / "._000001.jpg").write_bytes(b"a Mac's")
     from_folder = fingerprint(prepare(source))
-    zip_images(source)
+    zip_images(source, compression)
     assert fingerprint(prepare(source)) == from_folder
 
 
@@ -127,8 +129,15 @@ def test_it_is_found_from_its_parent_and_in_the_official_layout(source: Path) ->
 
 def test_files_are_all_that_is_read(source: Path) -> None:
     lists = [source / "list_attr_celeba.txt", source / "list_eval_partition.txt"]
-    images = [source / "img_align_celeba" / name for name in NAMES]
-    assert list(Celeba().files(request(source))) == [*images, *lists]
+    assert list(Celeba().files(request(source))) == [source / "img_align_celeba", *lists]
+    (source / "img_align_celeba").rename(source / "unpacked")
+    (source / "img_align_celeba").mkdir()
+    (source / "unpacked").rename(source / "img_align_celeba" / "img_align_celeba")
+    assert list(Celeba().files(request(source))) == [source / "img_align_celeba" / "img_align_celeba", *lists]
+    assert len(prepare(source).images) == 5
+    (source / "img_align_celeba" / "img_align_celeba").rename(source / "unpacked")
+    (source / "img_align_celeba").rmdir()
+    (source / "unpacked").rename(source / "img_align_celeba")
     zip_images(source)
     assert list(Celeba().files(request(source))) == [source / "img_align_celeba.zip", *lists]
 
@@ -241,10 +250,20 @@ def test_an_earlier_download_is_found(source: Path, monkeypatch) -> None:
     assert len(Celeba().prepare(request(None, source.parent)).images) == 5
 
 
+def plain(shared: Path, numbers: range, size: int) -> np.ndarray:
+    """Return real faces as Pillow and zipfile alone make them: halved images, cropped in proportion."""
+    box = (15 * 89 / 178, 40 * 109 / 218, 163 * 89 / 178, 188 * 109 / 218)
+    with zipfile.ZipFile(shared / "data" / "celeba" / "img_align_celeba.zip") as archive:
+        files = [io.BytesIO(archive.read(f"img_align_celeba/{number:06}.jpg")) for number in numbers]
+    whole = [Image.open(file).convert("RGB") for file in files]
+    return np.stack([np.asarray(w.resize((size, size), Image.Resampling.BICUBIC, box=box)) for w in whole])
+
+
 def test_the_real_subset(shared: Path) -> None:
     faces = Celeba().prepare(request(shared / "data", size=16))
     assert np.bincount(faces.splits).tolist() == [6344, 828, 828]
     assert faces.attributes.shape == (8000, 40)
     assert len(faces.notes) == 2
+    np.testing.assert_array_equal(faces.images[::100], plain(shared, range(1, 8001, 100), 16))
     smiling = faces.attributes[:, faces.attribute_names.index("Smiling")]
     assert 0.4 < smiling.mean() < 0.6  # 48 % of all of CelebA

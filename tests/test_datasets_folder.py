@@ -99,7 +99,7 @@ def test_attributes_from_a_table_in_any_order(tmp_path: Path) -> None:
     assert images.attribute_names == ("Red", "Round")
     assert images.attributes.tolist() == [[0, 1], [0, 1], [1, 0]]
     files = Folder(FolderSettings("t.csv")).files(DataRequest(tmp_path, tmp_path, 8))
-    assert tmp_path / "t.csv" in files
+    assert list(files) == [tmp_path, tmp_path / "s", tmp_path / "t.csv"]
 
 
 @pytest.mark.parametrize(
@@ -147,3 +147,33 @@ def test_a_bad_image_is_named_or_skipped_with_its_attributes(tmp_path: Path) -> 
     images = prepare(tmp_path, "t.csv", skip_bad_images=True)
     assert images.skipped_images == ("b.png",)
     assert images.attributes.tolist() == [[1], [0]]
+
+
+def test_many_bad_images_among_many_good_ones(tmp_path: Path) -> None:
+    levels = {f"{number:03}.png": number for number in range(200)}
+    bad = {f"{number:03}.png" for number in (0, 1, 63, 64, 65, 100, 128, 199)}
+    for name, level in levels.items():
+        if name in bad:
+            (tmp_path / name).write_bytes(b"bad")
+        else:
+            save(tmp_path / name, (level,) * 3)
+    images = prepare(tmp_path, skip_bad_images=True)
+    assert images.skipped_images == tuple(sorted(bad))
+    assert images.images[:, 3, 3, 0].tolist() == [level for name, level in levels.items() if name not in bad]
+
+
+def test_images_are_written_where_they_are_told_to(tmp_path: Path) -> None:
+    for number in range(4):
+        save(tmp_path / f"{number}.png", (number,) * 3)
+    places: list[np.ndarray] = []
+
+    def allocate(shape: tuple[int, ...]) -> np.ndarray:
+        places.append(np.empty(shape, np.uint8))
+        return places[-1]
+
+    whole = prepare(tmp_path, allocate=allocate)
+    assert whole.images is places[0]
+    (tmp_path / "1.png").write_bytes(b"bad")
+    some = prepare(tmp_path, allocate=allocate, skip_bad_images=True)
+    assert np.shares_memory(some.images, places[1])
+    assert some.images[:, 0, 0, 0].tolist() == [0, 2, 3]

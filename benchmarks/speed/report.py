@@ -58,7 +58,7 @@ def save(
     peers: Iterable[str] = (),
     folder: Path = RESULTS,
 ) -> Path:
-    """Write `folder/NAME-<device>.json` and return its path; an earlier file of that name is replaced.
+    """Write `folder/NAME-<device>-<threads>.json` and return its path; an earlier file of that name is replaced.
 
     Args:
         name: of the script.
@@ -72,7 +72,7 @@ def save(
     """
     machine = device_name(device)
     slug = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
-    path = folder / f"{name}-{slug}.json"
+    path = folder / f"{name}-{slug}-{threads()}-thread{'s' if threads() > 1 else ''}.json"
     content = {
         "schema": SCHEMA,
         "name": name,

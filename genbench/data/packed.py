@@ -1,8 +1,11 @@
 """A prepared data set at rest: a folder of .npy files, and `meta.json`, written last, with every file's size."""
 
+import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +26,9 @@ Bytes = npt.NDArray[np.uint8]
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _META = "meta.json"
+_BLOCK = 2**24
+_UNABLE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV)
+"""What file systems answer that neither map files for writing nor set room aside, some network folders among them."""
 
 
 @dataclass(frozen=True)
@@ -88,24 +94,82 @@ def fingerprint(images: ImageSet) -> str:
     return digest.hexdigest()
 
 
-def write_packed(folder: Path, name: str, images: ImageSet) -> None:
-    """Write a data set such that the folder is, after a crash at any time, either whole or not there.
+class Draft:
+    """A data set on its way to disk: files in a temporary folder beside the one that it becomes when it is whole."""
 
-    A folder that is there is replaced. The caller holds a lock on it.
+    def __init__(self, folder: Path, temporary: Path) -> None:
+        self._folder = folder
+        self._temporary = temporary
+        self._maps: list[tuple[np.memmap[Any, np.dtype[np.uint8]], Path]] = []
 
-    Raises:
-        OSError: it can't be written.
+    def allocate(self, shape: tuple[int, ...]) -> Bytes:
+        """Return an array whose memory is a file of the draft; where it holds all images, the file is kept as theirs.
+
+        It lies in memory where the system can't do that.
+
+        Raises:
+            OSError: the disk has no room for it.
+        """
+        if os.name == "nt" or 0 in shape:  # Windows renames no folder with a mapped file; no system maps nothing
+            return np.empty(shape, np.uint8)
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        path = self._temporary / f"allocated-{len(self._maps)}.npy"
+        try:
+            mapped = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        except OSError as error:
+            if error.errno not in _UNABLE:
+                raise
+            path.unlink(missing_ok=True)
+            return np.empty(shape, np.uint8)
+        _reserve(path, mapped.nbytes)
+        self._maps.append((mapped, path))
+        return mapped.view(np.ndarray)
+
+    def finish(self, name: str, images: ImageSet) -> None:
+        """Write what is not on disk yet, and put the folder in its place; one that is there is replaced.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        self._write_files(name, images)
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._temporary.rename(self._folder)
+        sync_folder(self._folder.parent)
+
+    def _write_files(self, name: str, images: ImageSet) -> None:
+        arrays = {"images.npy": images.images, "splits.npy": images.splits, "attributes.npy": images.attributes}
+        files = {file: self._write(file, array) for file, array in arrays.items() if array is not None}
+        for _, path in self._maps:
+            path.unlink(missing_ok=True)  # what the data set allocated and did not return
+        texts = images.attribute_names, images.notes, images.skipped_images
+        meta = _Meta(LAYOUT, name, fingerprint(images), *texts, files)
+        with (self._temporary / _META).open("x", encoding="utf-8") as file:
+            json.dump(asdict(meta), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(self._temporary)
+
+    def _write(self, file: str, array: Bytes) -> int:
+        for mapped, path in self._maps:
+            if mapped.__array_interface__ == array.__array_interface__:  # the same memory, in the same shape
+                mapped.flush()
+                return _adopt(path, self._temporary / file)
+        return _write_array(self._temporary / file, array)
+
+
+@contextmanager
+def drafting(folder: Path) -> Iterator[Draft]:
+    """Hold a draft of a data set such that the folder is, after a crash at any time, either whole or not there.
+
+    A folder that is there is replaced when the draft is finished. The caller holds a lock on it.
     """
     temporary = folder.with_name(f"{folder.name}.{token_hex(4)}.tmp")
-    temporary.mkdir(parents=True)
     try:
-        _write_files(temporary, name, images)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        yield Draft(folder, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    sync_folder(folder.parent)
 
 
 def read_packed(folder: Path) -> PackedDataset | None:
@@ -136,23 +200,43 @@ def read_packed(folder: Path) -> PackedDataset | None:
     )
 
 
-def _write_files(folder: Path, name: str, images: ImageSet) -> None:
-    arrays = {"images.npy": images.images, "splits.npy": images.splits, "attributes.npy": images.attributes}
-    files = {file: _write_array(folder / file, array) for file, array in arrays.items() if array is not None}
-    meta = _Meta(LAYOUT, name, fingerprint(images), images.attribute_names, images.notes, images.skipped_images, files)
-    with (folder / _META).open("x", encoding="utf-8") as file:
-        json.dump(asdict(meta), file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(folder)
-
-
 def _write_array(path: Path, array: Bytes) -> int:
     with path.open("xb") as file:
         np.save(file, np.ascontiguousarray(array), allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
     return path.stat().st_size
+
+
+def _adopt(path: Path, target: Path) -> int:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    path.rename(target)
+    return target.stat().st_size
+
+
+def _reserve(path: Path, count: int) -> None:
+    """Take room on the disk for the last bytes of a file: writing to a map for which there is none kills a process."""
+    start = path.stat().st_size - count
+    with path.open("rb+") as file:
+        if _allocated(file.fileno(), start, count):
+            return
+        file.seek(start)
+        for place in range(0, count, _BLOCK):
+            file.write(bytes(min(_BLOCK, count - place)))
+
+
+def _allocated(descriptor: int, start: int, count: int) -> bool:
+    """Have the file system set room aside; return whether it can do that."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(descriptor, start, count)
+    except OSError as error:
+        if error.errno in _UNABLE:
+            return False
+        raise
+    return True
 
 
 def _read_meta(folder: Path) -> _Meta:

@@ -2,17 +2,21 @@
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISDIR
 
 import numpy as np
-from filelock import FileLock
+import numpy.typing as npt
+from filelock import FileLock, Timeout
 
 from genbench.config import DataConfig
-from genbench.data.packed import LAYOUT, PackedDataset, read_packed, write_packed
+from genbench.data.packed import LAYOUT, PackedDataset, drafting, read_packed
 from genbench.errors import GenbenchError
 from genbench.interfaces import DataRequest, Dataset, ImageSet
 from genbench.specs import DatasetSpec
@@ -47,24 +51,44 @@ def prepare(
     folder = cache / "datasets" / f"{spec.name}-{config.size}-{_key(spec, dataset, config, source, files)}"
     packed = read_packed(folder)
     if packed is None:
-        with _locked(folder.with_name(f".{folder.name}.lock")):
+        with _locked(_lock_of(folder)):
             packed = read_packed(folder) or _prepare(spec, dataset, request, folder)
     return packed
 
 
 def _prepare(spec: DatasetSpec, dataset: Dataset, request: DataRequest, folder: Path) -> PackedDataset:
-    for left_over in folder.parent.glob(f"{folder.name}.*.tmp"):  # by a process that was killed: the lock is ours
-        shutil.rmtree(left_over, ignore_errors=True)
-    images = dataset.prepare(request)
-    _check(spec, images, request.size)
-    with _writing(folder):
-        write_packed(folder, spec.name, images)
+    _remove_left_overs(folder)
+    with drafting(folder) as draft:
+
+        def allocate(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+            with _writing(folder):
+                return draft.allocate(shape)
+
+        images = dataset.prepare(replace(request, allocate=allocate))
+        _check(spec, images, request.size)
+        with _writing(folder):
+            draft.finish(spec.name, images)
     packed = read_packed(folder)
     if packed is None:
         raise GenbenchError(
             f"{spec.name}: {folder} can't be read back", "check the disk, or set GENBENCH_CACHE to another one"
         )
     return packed
+
+
+def _remove_left_overs(folder: Path) -> None:
+    """Remove drafts of processes that were killed: those of `folder`, whose lock is ours, and where no lock is held."""
+    for left_over in folder.parent.glob("*.tmp"):
+        name = left_over.name.rsplit(".", 2)[0]
+        if name == folder.name:
+            shutil.rmtree(left_over, ignore_errors=True)
+            continue
+        with suppress(Timeout, OSError), FileLock(_lock_of(folder.with_name(name)), timeout=0):
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def _key(spec: DatasetSpec, dataset: Dataset, config: DataConfig, source: Path | None, files: Sequence[Path]) -> str:
@@ -75,19 +99,41 @@ def _key(spec: DatasetSpec, dataset: Dataset, config: DataConfig, source: Path |
         "config": config.model_dump(mode="json"),
         # a set without files is generated: where other data lies is nothing to it
         "source": str(source.absolute()) if source and files else None,
-        "files": [_state(spec, path) for path in files],
     }
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    digest = sha256(json.dumps(content, sort_keys=True).encode())
+    for state in _states(spec, [str(path.absolute()) for path in files]):
+        digest.update(state)
+    return digest.hexdigest()[:16]
 
 
-def _state(spec: DatasetSpec, path: Path) -> tuple[str, int, int]:
+def _states(spec: DatasetSpec, paths: Sequence[str]) -> Iterator[bytes]:
+    """Yield path, size and time of each file, and then of those that lie in a folder among the paths."""
+    folders = []
+    for path in paths:
+        try:
+            state = os.stat(path)  # noqa: PTH116 -- no Path for each of 200,000 files, which would take as long again
+        except OSError as error:
+            raise _unreadable(spec, error) from error
+        if S_ISDIR(state.st_mode):
+            folders.append(path)
+        else:
+            yield b"%s\0%d\0%d\0" % (os.fsencode(path), state.st_size, state.st_mtime_ns)
+    for folder in folders:
+        yield from _states(spec, _files_in(spec, folder))
+
+
+def _files_in(spec: DatasetSpec, folder: str) -> list[str]:
     try:
-        stat = path.stat()
+        with os.scandir(folder) as entries:
+            return sorted(entry.path for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
     except OSError as error:
-        raise GenbenchError(
-            f"{spec.name}: can't read {path}: {error.strerror}", "check that it is there and readable"
-        ) from error
-    return str(path.absolute()), stat.st_size, stat.st_mtime_ns
+        raise _unreadable(spec, error) from error
+
+
+def _unreadable(spec: DatasetSpec, error: OSError) -> GenbenchError:
+    return GenbenchError(
+        f"{spec.name}: can't read {error.filename}: {error.strerror}", "check that it is there and readable"
+    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ names, and `list_eval_partition.txt`. CelebA is for non-commercial research.
 
 import contextlib
 import io
+import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +20,14 @@ from PIL import Image
 from genbench.errors import GenbenchError
 from genbench.interfaces import DataRequest, Dataset, ImageSet
 from genbench_datasets.celeba_lists import Attributes, read_attributes, read_partition
-from genbench_datasets.pictures import crop_and_resize, decode_all, first_few
+from genbench_datasets.pictures import crop_and_resize, decode_all, first_few, rgb
 
 OFFICIAL_IMAGES = 202_599
 OFFICIAL_SIZE = (178, 218)
 CROP = (15, 40, 163, 188)
 """Left, top, right, bottom in an official image: rows 40:188, columns 15:163, as in the code of Larsen et al. 2016."""
 
+_ENDING = ".jpg"
 _IMAGES, _ARCHIVE = "img_align_celeba", "img_align_celeba.zip"
 _ATTRIBUTES, _PARTITION = "list_attr_celeba.txt", "list_eval_partition.txt"
 _WHAT = f"`{_ARCHIVE}` (or the folder `{_IMAGES}`), `{_ATTRIBUTES}` and `{_PARTITION}`"
@@ -58,8 +60,7 @@ class Celeba(Dataset):
 
     def files(self, request: DataRequest) -> Sequence[Path]:
         images, attributes, partition = _locate(request)
-        pictures = [images] if images.is_file() else sorted(_pictures_in(images).values())
-        return [*pictures, attributes, partition]
+        return [images if images.is_file() else _innermost(images), attributes, partition]
 
     def prepare(self, request: DataRequest) -> ImageSet:
         where, attribute_file, partition_file = _locate(request)
@@ -73,7 +74,7 @@ class Celeba(Dataset):
         return ImageSet(
             images=decoded.images,
             splits=np.array([partition[name] for name in kept], np.uint8),
-            attributes=np.stack([attributes.rows[name] for name in kept]),
+            attributes=attributes.table(kept),
             attribute_names=attributes.names,
             notes=_notes(len(names), decoded.sizes),
             skipped_images=decoded.skipped,
@@ -81,12 +82,11 @@ class Celeba(Dataset):
 
 
 def _fit(picture: Image.Image, size: int) -> Image.Image:
-    rgb = picture.convert("RGB")
     if picture.size == OFFICIAL_SIZE:
-        return crop_and_resize(rgb, CROP, size)
+        return crop_and_resize(rgb(picture), CROP, size)
     across, down = picture.width / OFFICIAL_SIZE[0], picture.height / OFFICIAL_SIZE[1]
     box = (CROP[0] * across, CROP[1] * down, CROP[2] * across, CROP[3] * down)
-    return rgb.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return rgb(picture).resize((size, size), Image.Resampling.BICUBIC, box=box)
 
 
 def _notes(count: int, sizes: frozenset[tuple[int, int]]) -> tuple[str, ...]:
@@ -149,16 +149,19 @@ def _search(source: Path) -> _Files:
 
 
 def _holds_images(path: Path) -> bool:
-    return path.is_file() or (path.is_dir() and any(True for _ in _glob(path)))
+    return path.is_file() or (path.is_dir() and any(True for _ in _names_in(_innermost(path))))
 
 
-def _pictures_in(folder: Path) -> dict[str, Path]:
-    return {path.name: path for path in _glob(folder)}
-
-
-def _glob(folder: Path) -> Iterator[Path]:
+def _innermost(folder: Path) -> Path:
     nested = folder / folder.name  # some unpackers add a level
-    yield from (nested if nested.is_dir() else folder).glob("*.jpg")
+    return nested if nested.is_dir() else folder
+
+
+def _names_in(folder: Path) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(_ENDING) and not entry.name.startswith("."):
+                yield entry.name
 
 
 def _download(downloads: Path) -> str | None:
@@ -177,8 +180,8 @@ def _download(downloads: Path) -> str | None:
 def _pictures(where: Path) -> Iterator[tuple[set[str], Callable[[str], Image.Image]]]:
     """Open the folder or the archive: the names that are there, and how to open one."""
     if where.is_dir():
-        paths = _pictures_in(where)
-        yield set(paths), lambda name: Image.open(paths[name])
+        folder = _innermost(where)
+        yield set(_names_in(folder)), lambda name: Image.open(folder / name)
         return
     try:
         archive = zipfile.ZipFile(where)
@@ -195,7 +198,7 @@ def _pictures(where: Path) -> Iterator[tuple[set[str], Callable[[str], Image.Ima
         members = {
             PurePosixPath(entry.filename).name: entry
             for entry in archive.infolist()
-            if entry.filename.endswith(".jpg") and not entry.filename.startswith("__MACOSX")
+            if entry.filename.endswith(_ENDING) and not entry.filename.startswith("__MACOSX")
         }
         yield set(members), open_member
 

@@ -1,5 +1,6 @@
 """CelebA's text files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy.typing as npt
 
 from genbench.errors import GenbenchError
 
+_TRUTH = {"-1": 0, "1": 1}
+
 
 @dataclass(frozen=True)
 class Attributes:
@@ -15,11 +18,16 @@ class Attributes:
 
     Attributes:
         names: A names, as in the header.
-        rows: for each file name, (A,) uint8 in {0, 1}.
+        rows: for each file name, A bytes of 0 or 1.
     """
 
     names: tuple[str, ...]
-    rows: dict[str, npt.NDArray[np.uint8]]
+    rows: dict[str, bytes]
+
+    def table(self, files: Sequence[str]) -> npt.NDArray[np.uint8]:
+        """Return (N, A) in {0, 1}, a row for each of these file names."""
+        joined = b"".join(self.rows[name] for name in files)
+        return np.frombuffer(joined, np.uint8).reshape(len(files), len(self.names))
 
 
 def read_attributes(path: Path) -> Attributes:
@@ -34,14 +42,14 @@ def read_attributes(path: Path) -> Attributes:
     names = tuple(lines[1].split())
     if len(set(names)) != len(names):
         raise _malformed(path, 2, "a name stands twice")
-    rows = {}
+    rows: dict[str, bytes] = {}
     for number, line in enumerate(lines[2:], 3):
         name, *values = line.split() or [""]
-        if len(values) != len(names) or not set(values) <= {"1", "-1"}:
+        if len(values) != len(names) or not _TRUTH.keys() >= set(values):
             raise _malformed(path, number, f"expected a file name and {len(names)} values of 1 or -1")
         if name in rows:
             raise _malformed(path, number, f"{name} stands twice")
-        rows[name] = np.array([value == "1" for value in values], np.uint8)
+        rows[name] = bytes(map(_TRUTH.__getitem__, values))
     if len(rows) != int(lines[0]):
         raise GenbenchError(
             f"{path}: announces {int(lines[0]):,} images and lists {len(rows):,}", "copy or download it again"

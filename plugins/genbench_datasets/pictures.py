@@ -67,7 +67,7 @@ def decode_all(
     Raises:
         GenbenchError: a picture can't be read, or all of them are bad.
     """
-    images = np.empty((len(names), request.size, request.size, 3), np.uint8)
+    images = request.allocate((len(names), request.size, request.size, 3))
     good = np.zeros(len(names), bool)
     sizes: set[tuple[int, int]] = set()
 
@@ -97,7 +97,12 @@ def decode_all(
     if not len(kept):
         raise GenbenchError(f"{where}: none of {len(names)} images can be read: {first_few(names)}")
     skipped = tuple(name for name, readable in zip(names, good, strict=True) if not readable)
-    return Decoded(images if good.all() else images[kept], kept, skipped, frozenset(sizes))
+    return Decoded(images if good.all() else _close_ranks(images, kept), kept, skipped, frozenset(sizes))
+
+
+def rgb(picture: Image.Image) -> Image.Image:
+    """Return the picture in RGB, itself where it is so already."""
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def crop_and_resize(picture: Image.Image, box: tuple[int, int, int, int], size: int) -> Image.Image:
@@ -130,6 +135,14 @@ def split_by_index(train: int, validation: int, test: int) -> Pixels:
 def first_few(names: Sequence[str], most: int = 5) -> str:
     """Return some names for an error: `a, b, c, …`."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _close_ranks(images: Pixels, kept: npt.NDArray[np.int64]) -> Pixels:
+    """Move the kept images to the front, in place and a few at a time, as they may not fit into memory; return them."""
+    for start in range(0, len(kept), _CHUNK):
+        block = kept[start : start + _CHUNK]
+        images[start : start + len(block)] = images[block]
+    return images[: len(kept)]
 
 
 def _bad_picture(where: Path, name: str, error: Exception) -> GenbenchError:
