@@ -36,6 +36,7 @@ from genbench.store import RunFolder, lock, read_record, run_folder, write_confi
 from genbench.train.checkpoint import Progress, read_progress
 from genbench.train.distributed import call, dismiss, leave
 from genbench.train.loop import train
+from genbench.train.memory import keep_freed_memory
 from genbench.train.sharing import Share
 from genbench.train.weighting import WeightedSimilarity
 
@@ -165,6 +166,7 @@ def assemble(
 ) -> Assembled:
     """Prepare the data and build the model."""
     began = datetime.now(UTC)
+    keep_freed_memory()
     device = choose_device(around.device)
     if around.share.leads:
         write_config(folder, config.model_dump(mode="json"))

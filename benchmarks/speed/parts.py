@@ -20,6 +20,7 @@ from genbench.config import NetworkConfig, TrainingConfig
 from genbench.interfaces import Batch, Gradients, Model
 from genbench.networks import Blueprint
 from genbench.train.gradients import detached, trainable
+from genbench.train.memory import keep_freed_memory
 from genbench.train.optimisers import build_optimisers, step
 from genbench.train.precision import Precision, autocast
 from genbench.train.weighting import WeightedSimilarity
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     chosen = SIDES | (COMPILED if options.compile else {})
     sides = {name: build(parts, options.size, options.width, options.batch) for name, parts in chosen.items()}
     times = alternate(sides, options.repeats)

@@ -19,6 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from train_step import Ours, build_case, parse
 
+from genbench.train.memory import keep_freed_memory
+
 LAYERS = 12
 """Convolutions that are printed, the costliest first."""
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -143,6 +145,7 @@ def print_parts(parts: Mapping[str, Part]) -> None:
 def main() -> None:
     """Profile genbench's step in each precision that is asked for; pythae's options have no meaning here."""
     args = parse()
+    keep_freed_memory()  # as a run does
     if args.threads:
         torch.set_num_threads(args.threads)
     case = replace(build_case(args), engine="eager", steps=1)

@@ -1,16 +1,15 @@
 """Time genbench's training step against pythae's, and against the machine's arithmetic: `train_step.py [options]`.
 
 Both sides train the same networks from the same weights on the same images, with the same batch size and kind of
-optimiser, in turns (A B A B …) in one process. genbench's step is all that its training loop does for each batch: seed,
-draw, flip, three losses and gradients, the check that they are finite, optimisers, log. pythae's is what
-`peer_pythae.py` says, three times over: as it is used, then without its data loader, then also without the gates that
-let it skip backward passes.
+optimiser, in turns (A B A B …), pythae in processes of its own. genbench's step is all that its training loop does for
+each batch: seed, draw, flip, three losses and gradients, the check that they are finite, optimisers, log. pythae's is
+what `peer_pythae.py` says, three times over: as it is used, then without its data loader, then also without the gates
+that let it skip backward passes.
 
 python benchmarks/speed/train_step.py --data CELEBA_FOLDER --threads 2 --save
 """
 
 import argparse
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from apart import Apart
 from ceiling import Rate, best_rate, needed_vaegan_operations, performed_operations, wait
 from report import alternate, device_name, ratio, save, spread, threads
 from sweep import print_sweep, sweep
@@ -35,6 +35,7 @@ from genbench.train.engine import Engine, Trainer
 from genbench.train.engines import build_engine
 from genbench.train.ledger import Ledger
 from genbench.train.loop import weigh_similarity
+from genbench.train.memory import keep_freed_memory
 from genbench.train.optimisers import build_optimisers
 from genbench.train.precision import choose_precision, training_in
 from genbench.train.sharing import Share
@@ -160,22 +161,18 @@ def build_case(args: argparse.Namespace) -> Case:
     return Case(plugins, config, data, choose_device(args.device), args.engine, args.steps)
 
 
-def build_sides(
-    case: Case, precisions: Sequence[str], peers: Mapping[str, Mapping[str, bool]], folder: Path
-) -> dict[str, Side]:
+def build_sides(case: Case, args: argparse.Namespace, peers: Mapping[str, Mapping[str, bool]]) -> dict[str, Side]:
     """Build all rows, and count each one's operations in a block that isn't timed."""
     sides = {}
-    for precision in precisions:
+    for precision in args.precision:
         ours = case.ours(precision)
         chosen = ours.trainer.precision
         name = f"genbench {precision}" + (f" ({chosen})" if precision != chosen else "")
         alone = replace(case, engine="eager", steps=1).ours(precision)
         sides[name] = Side(chosen, ours.train, performed_operations(alone.train), _moved(ours))
     for name, options in peers.items():
-        peer = case.peer(folder, options)
-        operations = performed_operations(peer.train) // case.steps
-        peer.moved.clear()
-        sides[name] = Side("float32", peer.train, operations, peer.shares)
+        peer = Apart(args, options)
+        sides[name] = Side("float32", peer.train, peer.operations, peer.shares)
     return sides
 
 
@@ -270,6 +267,7 @@ def print_table(results: Results, title: str) -> None:
 def main() -> None:
     """Measure, print, and write what was asked for."""
     args = parse()
+    keep_freed_memory()  # as a run does; pythae has a process of its own
     if args.threads:
         torch.set_num_threads(args.threads)
     case = build_case(args)
@@ -277,8 +275,7 @@ def main() -> None:
     if peers and find_spec("pythae") is None:
         print("pythae is not installed: pip install 'genbench[bench]'")
         peers = {}
-    with tempfile.TemporaryDirectory() as folder:
-        results = measure(case, build_sides(case, args.precision, peers, Path(folder)), args.repeats)
+    results = measure(case, build_sides(case, args, peers), args.repeats)
     title = (
         f"{args.model}, {args.size} px, width {args.width:g}, batch {args.batch}, {case.data.name}, "
         f"{device_name(str(case.device))}, {threads()} threads"

@@ -1,0 +1,37 @@
+"""Memory that is freed stays with the process: counted in page faults, in processes of their own."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import resource
+import torch
+from genbench.train.memory import keep_freed_memory
+
+if {keep}:
+    assert keep_freed_memory()
+
+def work():
+    return [torch.ones(2**20) for _ in range(16)]  # 64 MiB, freed on return
+
+work(); work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(keep: bool) -> int:
+    code = CODE.format(keep=keep)
+    return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems' allocators are left as they are")
+def test_memory_that_is_freed_is_not_faulted_in_again() -> None:
+    kept, given_back = faults(True), faults(False)
+    assert kept < 1000
+    assert given_back > 10 * max(kept, 1)
