@@ -21,7 +21,7 @@ from torch import Tensor
 from genbench import GenbenchError
 from genbench.records import Record
 from genbench.store import RunFolder
-from genbench.train import engines, loop
+from genbench.train import engines, loop, place
 from genbench.train.checkpoint import read_progress
 from genbench.train.distributed import choose_own_device, joined
 from genbench.train.place import Place
@@ -241,12 +241,15 @@ def test_a_batch_is_shared_out_evenly_or_not_at_all() -> None:
     assert caught.value.hint.endswith("a multiple of 2, such as 8")
 
 
-def test_one_process_of_each_machine_tells_what_all_run_into() -> None:
+def test_one_process_of_each_machine_tells_what_all_run_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(place, "sleep", waited.append)
     with pytest.raises(GenbenchError, match="wrong"), Place(rank=4, of=8, local_of=4).one_voice():
         raise GenbenchError("wrong")
     with pytest.raises(SystemExit) as caught, TWO.one_voice():
         raise GenbenchError("wrong", exit_code=2)
     assert caught.value.code == 2
+    assert waited == [place.TELLING_S], "the one that tells must be the first to end"
 
 
 @pytest.mark.parametrize(("device", "gpus", "own"), [("auto", 0, "cpu"), ("cpu", 2, "cpu"), ("cuda", 2, "cuda:1")])

@@ -4,9 +4,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import sleep
 
 from genbench.errors import GenbenchError
 
+TELLING_S = 5.0
+"""How long the silent processes leave the one that tells, in seconds; it ends them with it."""
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -56,6 +59,7 @@ class Place:
         except GenbenchError as error:
             if self.local_rank == 0:
                 raise
+            sleep(TELLING_S)  # torchrun ends all processes once one has failed: the one that tells must be the first
             raise SystemExit(error.exit_code) from error
 
     def check_batch(self, size: int) -> None:
