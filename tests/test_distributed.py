@@ -217,8 +217,8 @@ def test_a_process_that_has_gone_is_noticed(together: Together) -> None:
 
 def test_alone_nothing_of_torch_distributed_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: pytest.fail("joined"))
-    for place in (Place.given({}), Place.given({"RANK": "0", "WORLD_SIZE": "1"}), Place.given({"SLURM_NTASKS": "2"})):
-        with joined(place, "auto") as (share, device):
+    for given in ({}, {"RANK": "0", "WORLD_SIZE": "1"}, {"SLURM_NTASKS": "2"}):
+        with joined(Place.given(given), "auto") as (share, device):
             assert (share, device) == (Share(), "auto")
 
 
