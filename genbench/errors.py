@@ -40,3 +40,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, plural: str | No
     see = f"see `genbench list {plural}`" if plural else f"known: {', '.join(listed) or 'none'}"
     guess = did_you_mean(name, listed)
     return GenbenchError(f"unknown {kind} `{name}`", f"{guess} {see}" if guess else see)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error of someone else's code says, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

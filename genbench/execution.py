@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from genbench.errors import GenbenchError
+from genbench.errors import GenbenchError, first_line
 from genbench.records import Execution
 
 PACKAGES = ("genbench", "numpy", "pillow", "torch", "torch-fidelity", "torchvision")
@@ -31,9 +31,8 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        first = str(error).splitlines()[0]
         raise GenbenchError(
-            f"--device {name} can't be used: {first}", "--device auto, or cpu, cuda, cuda:1, mps"
+            f"--device {name} can't be used: {first_line(error)}", "--device auto, or cpu, cuda, cuda:1, mps"
         ) from error
     return device
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.utils.data import Subset
 from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -51,17 +52,6 @@ class Blurring(Model):
         return nn.functional.interpolate(latents.unflatten(1, (3, 4, 4)), (self.size, self.size), mode="bilinear")
 
 
-class Images(torch.utils.data.Dataset[Tensor]):
-    def __init__(self, images: Tensor) -> None:
-        self.images = images
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.images[index]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
 Build = Callable[..., EvaluationContext]
 
 
@@ -87,8 +77,8 @@ def build(tmp_path: Path) -> Build:
 
 def theirs(generated: Tensor, real: Tensor, **extractor: str) -> float:
     metrics = calculate_metrics(
-        input1=Images(generated),
-        input2=Images(real),
+        input1=Subset(generated, range(len(generated))),
+        input2=Subset(real, range(len(real))),
         fid=True,
         cuda=False,
         cache=False,

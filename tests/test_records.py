@@ -4,33 +4,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from leaderboards import make_record
 from pydantic import ValidationError
 
-from genbench.records import SCHEMA, Cost, DataFacts, Execution, Record, RunIdentity, Score, Unscored
-
-
-def make_record(**changes: object) -> Record:
-    fields: dict[str, object] = {
-        "status": "ok",
-        "run": RunIdentity(model="vae", similarity=None, dataset="digits", seed=0),
-        "config": {"seed": 0},
-        "config_hash": "00" * 32,
-        "plugins": (),
-        "data": DataFacts(
-            name="digits", size=32, channels=1, fingerprint="f", train=8, validation=1, test=1, attributes=0
-        ),
-        "images_asked": 10,
-        "images_seen": 10,
-        "parameters": {},
-        "cost": Cost(prepare_s=0, train_s=1, evaluate_s=0, images_per_s=10, peak_memory_bytes=1),
-        "execution": Execution(
-            device="cpu", device_name="x", engine="eager", precision="float32", threads=1, platform="linux",
-            versions={}, git_commit=None,
-        ),
-        "started_utc": "2025-01-01T00:00:00Z",
-        "finished_utc": "2025-01-01T00:00:01Z",
-    }  # fmt: skip
-    return Record.model_validate(fields | changes)
+from genbench.records import SCHEMA, Record, Score, Unscored
 
 
 def test_the_schema_is_in_the_json_and_comes_back() -> None:

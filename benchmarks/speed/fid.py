@@ -21,7 +21,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from fid_extractors import EXTRACTORS, Images, Pair
+from fid_extractors import EXTRACTORS, Pair, in_memory
 from fid_memory import peak_of
 from report import alternate, ratio, save, spread
 from torch import Tensor
@@ -89,8 +89,8 @@ class Case:
         import torch_fidelity
 
         metrics = torch_fidelity.calculate_metrics(
-            input1=Images(decoded[: self.count]),
-            input2=Images(real),
+            input1=in_memory(decoded[: self.count]),
+            input2=in_memory(real),
             fid=True,
             cuda=False,
             cache=False,

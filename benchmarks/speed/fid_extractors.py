@@ -21,17 +21,9 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's colours, as torchvision's weights expect them."""
 
 
-class Images(torch.utils.data.Dataset[Tensor]):
-    """Images as torch-fidelity takes them: uint8 (N, 3, H, W), in memory."""
-
-    def __init__(self, images: Tensor) -> None:
-        self.images = images
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.images[index]
-
-    def __len__(self) -> int:
-        return len(self.images)
+def in_memory(images: Tensor) -> torch.utils.data.Dataset[Tensor]:
+    """Return images, uint8 (N, 3, H, W), as torch-fidelity takes them."""
+    return torch.utils.data.Subset(images, range(len(images)))  # type: ignore[arg-type]
 
 
 class Pair(Protocol):

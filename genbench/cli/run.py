@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from genbench.records import Record
 
 
-PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
+PRECISIONS = get_args(TrainingConfig.model_fields["precision"].annotation)
 ENGINES = ("auto", "eager", "graph", "compile")
 
 

@@ -5,7 +5,8 @@ file (`Streamed`), for a GPU by a thread ahead of time, through pinned memory an
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from genbench.config import RunConfig
 from genbench.data.fetching import Fetcher, Staged
-from genbench.data.order import Order
+from genbench.data.order import Lately, Order
 from genbench.data.packed import PackedDataset
 from genbench.images import to_float
 from genbench.interfaces import Batch
@@ -80,11 +81,14 @@ class Resident(Batches):
 
     images: Tensor
     attributes: Tensor | None
-    _epochs: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _epochs(self) -> Lately[Staged]:
+        return Lately(self._send_epoch)
 
     def stage(self, images_seen: int) -> Staged:
         parts = [
-            tuple(tensor[part] for tensor in self._epoch(number))
+            tuple(tensor[part] for tensor in self._epochs.get(number))
             for number, part in self.order.parts(*self._own(images_seen))
         ]
         return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
@@ -94,13 +98,9 @@ class Resident(Batches):
         attributes = None if self.attributes is None else self.attributes[places]
         return self._finish(self.images[places], attributes, mirrored, images_seen)
 
-    def _epoch(self, number: int) -> tuple[Tensor, Tensor]:
-        if number not in self._epochs:
-            for old in [key for key in self._epochs if abs(key - number) > 1]:
-                del self._epochs[old]
-            epoch = self.order.epoch(number)
-            self._epochs[number] = self._send(epoch.places), self._send(epoch.mirrored)
-        return self._epochs[number]
+    def _send_epoch(self, number: int) -> Staged:
+        epoch = self.order.epochs.get(number)
+        return self._send(epoch.places), self._send(epoch.mirrored)
 
     def _send(self, array: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Tensor:
         """Copy an array to the device without waiting for what that is doing."""
@@ -125,17 +125,18 @@ class Streamed(Batches):
     attributes: npt.NDArray[np.uint8] | None
     train: npt.NDArray[np.int64]
     device: torch.device
-    _fetchers: list[Fetcher] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _fetcher(self) -> Fetcher:
+        return Fetcher(self._gather, self.device)
 
     def stage(self, images_seen: int) -> Staged:
         # A CPU has no time of its own to gain by fetching ahead.
         return self._gather(images_seen) if self.device.type == "cpu" else self._fetch(images_seen)
 
     def _fetch(self, images_seen: int) -> Staged:
-        if not self._fetchers:
-            self._fetchers.append(Fetcher(self._gather, self.device))
         following = [images_seen + i * self.batch_size for i in range(1, AHEAD + 1)]
-        return self._fetchers[0].fetch(images_seen, following)
+        return self._fetcher.fetch(images_seen, following)
 
     def assemble(self, staged: Staged, images_seen: int) -> Batch:
         images, mirrored, *rest = staged

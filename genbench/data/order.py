@@ -1,12 +1,16 @@
 """Which images a batch holds, and which are mirrored: set by the seed alone, on whatever device."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from genbench.randomness import derive
 
+Made = TypeVar("Made")
 Indices = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
@@ -17,6 +21,25 @@ class Epoch:
 
     places: Indices
     mirrored: Flags
+
+
+class Lately(Generic[Made]):
+    """What was made of the last two epochs, since a batch may span them.
+
+    Args:
+        make: makes it of an epoch's number.
+    """
+
+    def __init__(self, make: Callable[[int], Made]) -> None:
+        self._make = make
+        self._made: dict[int, Made] = {}
+
+    def get(self, number: int) -> Made:
+        """Return what was made of an epoch, or make it and forget all but its neighbours."""
+        if number not in self._made:
+            self._made = {key: made for key, made in self._made.items() if abs(key - number) <= 1}
+            self._made[number] = self._make(number)
+        return self._made[number]
 
 
 @dataclass(frozen=True)
@@ -32,7 +55,11 @@ class Order:
     size: int
     seed: int
     flip: bool
-    _epochs: dict[int, Epoch] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def epochs(self) -> Lately[Epoch]:
+        """The epochs by number."""
+        return Lately(self._draw)
 
     def parts(self, first: int, count: int) -> list[tuple[int, slice]]:
         """Return the epochs that positions [first, first + count) fall into, each with the part that is wanted."""
@@ -44,18 +71,9 @@ class Order:
             first, count = first + length, count - length
         return parts
 
-    def epoch(self, number: int) -> Epoch:
-        """Return an epoch; the last two are kept, since a batch may span them."""
-        found = self._epochs.get(number)
-        if found is None:
-            for old in [key for key in self._epochs if abs(key - number) > 1]:
-                self._epochs.pop(old, None)
-            found = self._epochs[number] = self._draw(number)
-        return found
-
     def slice(self, first: int, count: int) -> Epoch:
         """Return positions [first, first + count)."""
-        parts = [(self.epoch(number), part) for number, part in self.parts(first, count)]
+        parts = [(self.epochs.get(number), part) for number, part in self.parts(first, count)]
         if len(parts) == 1:
             epoch, part = parts[0]
             return Epoch(epoch.places[part], epoch.mirrored[part])

@@ -34,7 +34,7 @@ class Progress:
     train_s: float = 0.0
     window: Window = field(default_factory=list)
     window_steps: int = 0
-    precision: str | None = None
+    precision: str = "auto"
 
 
 def save_checkpoint(path: Path, model: Model, optimisers: Optimisers, progress: Progress, config_hash: str) -> None:

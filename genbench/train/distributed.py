@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, distributed, nn
 
-from genbench.errors import GenbenchError
+from genbench.errors import GenbenchError, first_line
 from genbench.interfaces import Model
 from genbench.randomness import derive
 from genbench.train.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -49,7 +49,7 @@ def joined(place: Place, device: str) -> Iterator[tuple[Share, str]]:
         messages = distributed.new_group(backend="gloo", timeout=PATIENCE)
     except RuntimeError as error:
         raise GenbenchError(
-            f"process {place.rank} of {place.of} can't reach the others: {str(error).splitlines()[0]}",
+            f"process {place.rank} of {place.of} can't reach the others: {first_line(error)}",
             "MASTER_ADDR and MASTER_PORT must lead to rank 0's machine from all others",
             exit_code=1,
         ) from error

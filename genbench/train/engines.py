@@ -2,7 +2,7 @@
 
 import torch
 
-from genbench.errors import GenbenchError
+from genbench.errors import GenbenchError, first_line
 from genbench.train.engine import Engine, Trainer
 from genbench.train.graph import CudaRecorder, GraphEngine
 
@@ -36,7 +36,7 @@ class CompiledEngine(Engine):
                 super().step(images_seen)
         except torch._dynamo.exc.TorchDynamoException as error:
             raise GenbenchError(
-                f"--engine compile: torch can't compile the networks: {_first_line(error)}",
+                f"--engine compile: torch can't compile the networks: {first_line(error)}",
                 "it needs a C++ compiler on a CPU, Triton on CUDA; --engine auto needs neither",
             ) from error
         finally:
@@ -76,7 +76,3 @@ def _hindrance(trainer: Trainer, device: torch.device) -> str | None:
     if trainer.model.phase(0) is None:
         return f"{type(trainer.model).__name__} does not say that its steps are alike (`phase`)"
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

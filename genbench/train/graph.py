@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from genbench.data.fetching import Staged
-from genbench.errors import GenbenchError
+from genbench.errors import GenbenchError, first_line
 from genbench.train.engine import Engine, Trainer
 
 WARM_UP = 3
@@ -102,7 +102,7 @@ class GraphEngine(Engine):
         except RuntimeError as error:
             # What a failed recording leaves behind in the driver and in the allocator can't be trusted.
             raise GenbenchError(
-                f"the step can't be captured as a CUDA graph: {_first(error)}",
+                f"the step can't be captured as a CUDA graph: {_beginning(error)}",
                 "--engine eager goes on from the last checkpoint",
                 exit_code=1,
             ) from error
@@ -150,8 +150,8 @@ class CudaRecorder:
         current.wait_stream(self.stream)
 
 
-def _first(error: BaseException) -> str:
-    """Return the first line of the error that began it all: leaving a failed recording raises others."""
+def _beginning(error: BaseException) -> str:
+    """Return what the error that began it all says: leaving a failed recording raises others."""
     while error.__context__ is not None:
         error = error.__context__
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return first_line(error)

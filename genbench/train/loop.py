@@ -77,8 +77,7 @@ def train(
     chosen = choose_precision(config.training.precision, device)
     progress = take_up(folder.checkpoint_path, model, optimisers, config.hash(), share, chosen)
     # A resumed run keeps to the precision that it began in, whatever this device would choose.
-    precision = choose_precision(progress.precision or config.training.precision, device)
-    progress.precision = precision
+    precision = choose_precision(progress.precision, device)
     ledger = Ledger(device)
     ledger.restore(progress.window)
     trainer = Trainer(model, batches, optimisers, ledger, precision, config.seed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, distributed
 
-from genbench.errors import GenbenchError
+from genbench.errors import GenbenchError, first_line
 from genbench.randomness import derive
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ def together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        reason = re.sub(r"^\[[^]]*\] ", "", first).split(". ")[0]  # gloo's has a source file before and advice after
+        reason = re.sub(r"^\[[^]]*\] ", "", first_line(error)).split(". ")[
+            0
+        ]  # gloo's has a source file before and advice after
         raise Abandoned(
             f"another process of this run has gone: {reason}",
             "why stands in its own output, or in torchrun's; the same command goes on from the last checkpoint",
