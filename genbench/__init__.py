@@ -5,13 +5,14 @@ Nothing here imports torch: what does (interfaces, networks, training, evaluatio
 
 from genbench.errors import GenbenchError, NotApplicable
 from genbench.hookspecs import hookimpl
-from genbench.specs import DatasetSpec, EvaluatorSpec, ModelSpec, Needs, SimilaritySpec
+from genbench.specs import DatasetSpec, EvaluatorSpec, ExtractorSpec, ModelSpec, Needs, SimilaritySpec
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DatasetSpec",
     "EvaluatorSpec",
+    "ExtractorSpec",
     "GenbenchError",
     "ModelSpec",
     "Needs",

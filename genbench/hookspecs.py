@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from genbench.specs import DatasetSpec, EvaluatorSpec, ModelSpec, SimilaritySpec
+from genbench.specs import DatasetSpec, EvaluatorSpec, ExtractorSpec, ModelSpec, SimilaritySpec
 
 if TYPE_CHECKING:
     from genbench.records import Record
@@ -72,6 +72,40 @@ def genbench_evaluators() -> Iterable[EvaluatorSpec]:  # type: ignore[empty-body
             @genbench.hookimpl
             def genbench_evaluators():
                 yield genbench.EvaluatorSpec("sharpness", "mean gradient of samples", "my_plugin.scores:Sharpness")
+    """
+
+
+@hookspec
+def genbench_extractors() -> Iterable[ExtractorSpec]:  # type: ignore[empty-body]
+    """Declare feature extractors, which distances between sets of images can then be measured on.
+
+    Example:
+        A `genbenchfile.py` in the working folder; `genbench run vae digits --evaluators fd:colours` uses it::
+
+            import genbench
+            from genbench.evaluate.extractors import ExtractorRequest
+            from torch import Tensor
+            from torch.nn.functional import adaptive_avg_pool2d
+
+
+            class Colours:
+                "Mean colours of a grid of 4 by 4 places."
+
+                name, size, weights_hash = "colours", 48, ""
+
+                def __init__(self, request: ExtractorRequest) -> None:
+                    self.facts = {"grid": 4}
+
+                def __call__(self, images: Tensor) -> Tensor:
+                    return adaptive_avg_pool2d(images.expand(-1, 3, -1, -1).float(), 4).flatten(1)
+
+                def warnings(self, side: int, channels: int) -> tuple[str, ...]:
+                    return ("colours are all that it sees",) if channels == 1 else ()
+
+
+            @genbench.hookimpl
+            def genbench_extractors():
+                yield genbench.ExtractorSpec("colours", "mean colours of 16 places", "genbenchfile:Colours")
     """
 
 

@@ -1,82 +1,39 @@
 """`Plugins`: load, isolate, collect, explain. Imports no torch."""
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import module_from_spec, spec_from_file_location
-from inspect import isroutine
+from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
-from pluggy import PluginManager, PluginValidationError
+from pluggy import PluginManager
 
-from genbench import hookspecs
 from genbench.errors import GenbenchError, did_you_mean, unknown_name
-from genbench.specs import DatasetSpec, EvaluatorSpec, ModelSpec, SimilaritySpec, Spec
+from genbench.loading import (
+    GROUP,
+    KINDS,
+    SINGULAR,
+    TYPES,
+    Candidate,
+    Kind,
+    LoadedPlugin,
+    from_entry_point,
+    from_file,
+    from_object,
+    load,
+    quiet_stdout,
+    reason,
+)
+from genbench.specs import DatasetSpec, EvaluatorSpec, ExtractorSpec, ModelSpec, SimilaritySpec, Spec
 
 if TYPE_CHECKING:
     from genbench.records import Record
 
-GROUP = "genbench"
+__all__ = ["KINDS", "SINGULAR", "Candidate", "Declaration", "Kind", "LoadedPlugin", "Plugins"]
+
 FILE = "genbenchfile.py"
 
-Kind = Literal["models", "similarities", "evaluators", "datasets"]
-KINDS: tuple[Kind, ...] = ("models", "similarities", "evaluators", "datasets")
-
-SINGULAR: dict[Kind, str] = {
-    "models": "model",
-    "similarities": "similarity",
-    "evaluators": "evaluator",
-    "datasets": "dataset",
-}
-_TYPES: dict[Kind, type[Spec]] = {
-    "models": ModelSpec,
-    "similarities": SimilaritySpec,
-    "evaluators": EvaluatorSpec,
-    "datasets": DatasetSpec,
-}
-
 _S = TypeVar("_S", bound=Spec)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A plugin that is yet to be loaded.
-
-    Attributes:
-        load: returns the module or object that carries the hooks; may raise anything.
-    """
-
-    name: str
-    distribution: str
-    version: str
-    load: Callable[[], object]
-
-
-@dataclass(frozen=True)
-class LoadedPlugin:
-    """A plugin after loading.
-
-    Attributes:
-        specs: all that it declares and that is sound, even where something else in it is broken.
-        problem: what is wrong with it, in one line, or None.
-    """
-
-    name: str
-    distribution: str
-    version: str
-    specs: tuple[Spec, ...] = ()
-    problem: str | None = None
-
-    @property
-    def title(self) -> str:
-        """Return `name (distribution version)`."""
-        return f"{self.name} ({self.distribution} {self.version})"
 
 
 @dataclass(frozen=True)
@@ -110,16 +67,16 @@ class Plugins:
         """
         found = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
         file = (folder or Path.cwd()) / FILE
-        return cls._of([*map(_from_entry_point, found), *([_from_file(file)] if file.is_file() else [])])
+        return cls._of([*map(from_entry_point, found), *([from_file(file)] if file.is_file() else [])])
 
     @classmethod
     def of(cls, *plugins: object) -> "Plugins":
         """Build from modules or objects that carry hooks, or from `Candidate`s where distributions matter."""
-        return cls._of([p if isinstance(p, Candidate) else _from_object(p) for p in plugins])
+        return cls._of([p if isinstance(p, Candidate) else from_object(p) for p in plugins])
 
     @classmethod
     def _of(cls, candidates: list[Candidate]) -> "Plugins":
-        results = [_load(candidate) for candidate in candidates]
+        results = [load(candidate) for candidate in candidates]
         return cls(tuple(plugin for plugin, _ in results), tuple(manager for _, manager in results))
 
     @property
@@ -129,7 +86,7 @@ class Plugins:
 
     def declarations(self, kind: Kind) -> list[Declaration]:
         """Return all of one kind, sorted by name, names that clash included."""
-        found = [Declaration(s, p) for p in self.loaded for s in p.specs if isinstance(s, _TYPES[kind])]
+        found = [Declaration(s, p) for p in self.loaded for s in p.specs if isinstance(s, TYPES[kind])]
         names = [d.spec.name for d in found]
         return sorted((replace(d, clash=names.count(d.spec.name) > 1) for d in found), key=lambda d: d.spec.name)
 
@@ -140,10 +97,19 @@ class Plugins:
     @overload
     def specs(self, kind: Literal["evaluators"]) -> list[EvaluatorSpec]: ...
     @overload
+    def specs(self, kind: Literal["extractors"]) -> list[ExtractorSpec]: ...
+    @overload
     def specs(self, kind: Literal["datasets"]) -> list[DatasetSpec]: ...
     def specs(
         self, kind: Kind
-    ) -> list[Spec] | list[ModelSpec] | list[SimilaritySpec] | list[EvaluatorSpec] | list[DatasetSpec]:
+    ) -> (
+        list[Spec]
+        | list[ModelSpec]
+        | list[SimilaritySpec]
+        | list[EvaluatorSpec]
+        | list[ExtractorSpec]
+        | list[DatasetSpec]
+    ):
         """Return the specs of one kind, sorted by name, names that clash included."""
         return [d.spec for d in self.declarations(kind)]
 
@@ -171,6 +137,21 @@ class Plugins:
         """Return the evaluator of this name; raises as `model` does."""
         return self._spec("evaluators", name, EvaluatorSpec)
 
+    def extractor(self, name: str) -> tuple[ExtractorSpec, str]:
+        """Return the feature extractor of `NAME` or `NAME:VARIANT`, and the variant; raises as `model` does.
+
+        The variant is the declared one where the name stands alone, and empty where the extractor has none.
+        """
+        base, colon, variant = name.partition(":")
+        spec = self._spec("extractors", base, ExtractorSpec)
+        if colon and not spec.variants:
+            raise GenbenchError(f"extractor `{base}` has no variants, found `{name}`", f"write `{base}`")
+        if (colon or not spec.variant) and spec.variants and not variant:
+            raise GenbenchError(
+                f"extractor `{base}` needs a variant after a colon, found `{name}`", f"see `genbench show {base}`"
+            )
+        return spec, variant or spec.variant
+
     def dataset(self, name: str) -> DatasetSpec:
         """Return the data set of this name; raises as `model` does."""
         return self._spec("datasets", name, DatasetSpec)
@@ -189,7 +170,7 @@ class Plugins:
         module, _, attribute = target.partition(":")
         where = f"`{target}`{self._declared_by(target)}"
         try:
-            with _quiet_stdout():
+            with quiet_stdout():
                 found = import_module(module)
         except (Exception, SystemExit) as error:
             raise _import_failed(where, module, error) from error
@@ -203,10 +184,10 @@ class Plugins:
         problems = []
         for plugin, manager in zip(self.loaded, self._managers, strict=True):
             try:
-                with _quiet_stdout():
+                with quiet_stdout():
                     manager.hook.genbench_run_finished(record=record)
             except (Exception, SystemExit) as error:
-                problems.append(f"plugin {plugin.title}: genbench_run_finished {_reason(error)}")
+                problems.append(f"plugin {plugin.title}: genbench_run_finished {reason(error)}")
         return problems
 
     def _spec(self, kind: Kind, name: str, type_: type[_S]) -> _S:
@@ -242,125 +223,11 @@ def _clash(kind: Kind, declared: list[Declaration]) -> GenbenchError:
     return GenbenchError(f"{SINGULAR[kind]} `{declared[0].spec.name}` is declared by {by}", "uninstall or rename one")
 
 
-def _from_entry_point(entry: EntryPoint) -> Candidate:
-    metadata = entry.dist.metadata if entry.dist else None
-    name, version = (metadata["Name"], metadata["Version"]) if metadata else (None, None)
-    return Candidate(entry.name, name or "unknown", version or "unknown", entry.load)
-
-
-def _from_file(path: Path) -> Candidate:
-    # A file has no version, so its content stands in: a record then tells two states of it apart.
-    version = f"sha256-{sha256(path.read_bytes()).hexdigest()[:12]}"
-    return Candidate(path.stem, path.name, version, lambda: _import_file(path))
-
-
-def _from_object(plugin: object) -> Candidate:
-    name = getattr(plugin, "__name__", type(plugin).__name__)
-    return Candidate(name, name, "0", lambda: plugin)
-
-
-def _import_file(path: Path) -> ModuleType:
-    """Import a file under its stem, where targets such as `genbenchfile:Mine` then find it."""
-    spec = spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[path.stem]
-        raise
-    return module
-
-
-def _load(candidate: Candidate) -> tuple[LoadedPlugin, PluginManager]:
-    manager = PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
-    state = LoadedPlugin(candidate.name, candidate.distribution, candidate.version)
-    try:
-        with _quiet_stdout():
-            plugin = candidate.load()
-            manager.register(plugin, candidate.name)
-            problems = _hook_problems(manager, plugin)
-    except PluginValidationError as error:
-        return replace(state, problem=" ".join(str(error).split())), manager
-    except (Exception, SystemExit) as error:
-        return replace(state, problem=f"importing it {_reason(error)}"), manager
-    specs: list[Spec] = []
-    for kind in KINDS:
-        problems += _collect(manager, kind, specs)
-    return replace(state, specs=tuple(specs), problem="; ".join(problems) or None), manager
-
-
-def _hook_problems(manager: PluginManager, plugin: object) -> list[str]:
-    """Return what is wrong with the names and decorators of a plugin's hooks."""
-    callers = manager.get_hookcallers(plugin) or []
-    known = [name for name in vars(hookspecs) if name.startswith("genbench_")]
-    problems = [
-        f"`{name}` is not decorated with `@genbench.hookimpl`"
-        for name in known
-        if _is_unmarked(getattr(plugin, name, None))
-    ]
-    try:
-        manager.check_pending()
-    except PluginValidationError:
-        unknown = sorted(caller.name for caller in callers if not caller.has_spec())
-        problems += [
-            f"unknown hook `{n}`: {did_you_mean(n, known) or 'known are ' + ', '.join(known)}" for n in unknown
-        ]
-    if not callers and not problems:
-        problems.append("it has no hook: nothing in it is decorated with `@genbench.hookimpl`")
-    return problems
-
-
-def _is_unmarked(function: object) -> bool:
-    return isroutine(function) and not hasattr(function, "genbench_impl") and not hasattr(function, "genbench_spec")
-
-
-def _collect(manager: PluginManager, kind: Kind, into: list[Spec]) -> list[str]:
-    """Call the hook that declares one kind; put what is sound `into` the list and return what is wrong."""
-    hook = f"genbench_{kind}"
-    caller = getattr(manager.hook, hook)
-    problems: list[str] = []
-    if not caller.get_hookimpls():
-        return problems
-    try:
-        with _quiet_stdout():
-            for result in caller() or [None]:
-                _sort_out(hook, _TYPES[kind], result, into, problems)
-    except (Exception, SystemExit) as error:
-        problems.append(f"{hook} {_reason(error)}")
-    return problems
-
-
-def _sort_out(hook: str, expected: type[Spec], result: object, into: list[Spec], problems: list[str]) -> None:
-    if not isinstance(result, Iterable):
-        problems.append(f"{hook} returned {_describe(result)}, expected an iterable of {expected.__name__}")
-        return
-    for spec in result:
-        if isinstance(spec, expected):
-            into.append(spec)
-        else:
-            problems.append(f"{hook} gave {_describe(spec)}, expected {expected.__name__}")
-
-
-def _describe(value: object) -> str:
-    return f"{type(value).__name__} `{value.name}`" if isinstance(value, Spec) else f"{value!r:.60}"
-
-
-@contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """Send what a plugin prints to stderr: stdout is for data."""
-    with redirect_stdout(sys.stderr):
-        yield
-
-
 def _import_failed(where: str, module: str, error: BaseException) -> GenbenchError:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing is None:
         return GenbenchError(
-            f"{where}: importing `{module}` {_reason(error)}", "this is for the plugin's author to mend"
+            f"{where}: importing `{module}` {reason(error)}", "this is for the plugin's author to mend"
         )
     if module == missing or module.startswith(f"{missing}."):
         return GenbenchError(
@@ -370,23 +237,3 @@ def _import_failed(where: str, module: str, error: BaseException) -> GenbenchErr
     return GenbenchError(
         f"{where}: importing `{module}` needs the module `{missing}`", f"install what provides `{missing}`"
     )
-
-
-def _reason(error: BaseException) -> str:
-    """Say in one line what was raised and where."""
-    if isinstance(error, SystemExit):
-        return f"called sys.exit({error.code!r}){_place(error)}"
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"raised {type(error).__name__}{f': {first}' if first else ''}{_place(error)}"
-
-
-def _place(error: BaseException) -> str:
-    """Return the last line of a plugin's own code that the error passed through, or nothing where there is none."""
-    place = ""
-    at = error.__traceback__
-    while at is not None:
-        file, module = at.tb_frame.f_code.co_filename, at.tb_frame.f_globals.get("__name__", "")
-        if not file.startswith("<") and module.split(".")[0] not in {"genbench", "importlib", "pluggy"}:
-            place = f" ({file}:{at.tb_lineno})"
-        at = at.tb_next
-    return place

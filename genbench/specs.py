@@ -81,10 +81,16 @@ class EvaluatorSpec(Spec):
     Attributes:
         version: raised whenever a value changes for the same images; part of every score's protocol.
         default: whether `genbench run` computes it without being asked.
+        always: whether it is computed whatever is asked for, unless nothing is.
+        variant: the setting that may follow its name after a colon, or None: `fd:inception` where it is `extractor`.
+        sampled: whether the number of samples, or where they come from, can move a score.
     """
 
     version: int = 1
     default: bool = True
+    always: bool = False
+    variant: str | None = None
+    sampled: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,3 +110,23 @@ class DatasetSpec(Spec):
     width: float = 1.0
     images: int = 1_000_000
     flip: bool = False
+
+
+@dataclass(frozen=True)
+class ExtractorSpec(Spec):
+    """A feature extractor; its target is called with an `ExtractorRequest` and has no settings.
+
+    Attributes:
+        variants: whether a variant may follow its name after a colon: `torchvision:resnet18`.
+        variant: the variant that the name alone stands for; where it is empty, one must follow.
+    """
+
+    variants: bool = False
+    variant: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.settings is not None:
+            raise GenbenchError(f"ExtractorSpec {self.name!r}: settings {self.settings!r}, but extractors have none")
+        if self.variant and not self.variants:
+            raise GenbenchError(f"ExtractorSpec {self.name!r}: a variant {self.variant!r}, but `variants` is false")

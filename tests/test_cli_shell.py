@@ -14,6 +14,7 @@ import pytest
 from genbench import GenbenchError
 from genbench.cli import COMMANDS, group, main
 from genbench.cli.show import read_settings
+from genbench_evaluators.distribution_settings import KernelSettings
 
 FILE = '''
 from dataclasses import dataclass
@@ -189,10 +190,11 @@ def test_list_prints_tables_that_fit(folder: Path, capsys: pytest.CaptureFixture
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
-    assert [line.split(",")[0] for line in out.splitlines() if re.match("Models|Simil|Eval|Data", line)] == [
+    assert [line.split(",")[0] for line in out.splitlines() if re.match("Models|Simil|Eval|Feat|Data", line)] == [
         "Models",
         "Similarities",
         "Evaluators",
+        "Feature extractors",
         "Data sets",
     ]
     assert re.search(r"^mine +my own \[bold\]idea", out, re.MULTILINE)
@@ -209,7 +211,7 @@ def test_list_of_one_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_list_as_json_holds_every_field(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = listed(capsys, "list")
-    assert list(document) == ["models", "similarities", "evaluators", "datasets"]
+    assert list(document) == ["models", "similarities", "evaluators", "extractors", "datasets"]
     (mine,) = [s for s in document["similarities"] if s["name"] == "mine"]
     assert mine["needs"] == {"discriminator": True, "min_size": 32, "channels": 3}
     assert mine["origin"]["distribution"] == "genbenchfile.py"
@@ -259,6 +261,7 @@ def test_plugins_lists_what_each_declares_or_its_problem(folder: Path, capsys: p
         "models": [],
         "similarities": ["mine", "phantom"],
         "evaluators": ["sharp"],
+        "extractors": [],
         "datasets": ["mine"],
     }
     assert mine["problem"] is None
@@ -288,6 +291,11 @@ def test_show_tells_all_of_every_kind_of_that_name(folder: Path, capsys: pytest.
     assert re.search(r"^power +float > 0, <= 4 +1\.5 +exponent of the error", out, re.MULTILINE)
     assert "And this is another paragraph." in out
     assert "It has no settings." in out
+
+
+def test_bounds_may_stand_in_pydantics_field() -> None:
+    kinds = {s.name: s.type for s in read_settings("a:B", KernelSettings)}
+    assert kinds["subset_size"] == "int >= 2, <= 10000"
 
 
 def test_show_of_a_target_that_does_not_exist_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,17 +18,15 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 from torchvision.models import squeezenet1_0
 
-import genbench_evaluators
-from genbench.config import Component, RunConfig
+from genbench.config import RunConfig
 from genbench.data.packed import PackedDataset
 from genbench.evaluate.chunks import Chunks
 from genbench.evaluate.context import EvaluationContext
-from genbench.evaluate.evaluation import evaluate
 from genbench.evaluate.extractors import Inception, tensorflow_resize
 from genbench.evaluate.moments import frechet_distance
+from genbench.evaluate.subjects import Real, Reconstructed, Sampled
 from genbench.images import to_uint8
 from genbench.interfaces import Batch, Losses, Model, Posterior
-from genbench.plugins import Plugins
 
 CPU = torch.device("cpu")
 LATENT = 48
@@ -57,7 +55,7 @@ Build = Callable[..., EvaluationContext]
 
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
-    def build(images: np.ndarray, samples: int = 10, batch_size: int = 9) -> EvaluationContext:
+    def build(images: np.ndarray, batch_size: int = 9) -> EvaluationContext:
         size = images.shape[1]
         data = PackedDataset("some", size, 3, "f", images, np.full(len(images), 2, np.uint8))
         config = RunConfig.model_validate(
@@ -67,7 +65,7 @@ def build(tmp_path: Path) -> Build:
                 "dataset": {"name": "some", "size": size},
                 "network": {"latent_size": LATENT},
                 "training": {"images": 1},
-                "evaluation": {"samples": samples},
+                "evaluation": {},
             }
         )
         return EvaluationContext(Blurring(size), data, config, CPU, tmp_path, batch_size)
@@ -145,6 +143,35 @@ def test_features_are_torch_fidelitys(inception: Inception, random_weights: Path
     torch.testing.assert_close(found, expected, atol=1e-5 * expected.abs().max().item(), rtol=1e-5)
 
 
+def test_logits_are_torch_fidelitys_of_the_same_images(inception: Inception, random_weights: Path) -> None:
+    network = FeatureExtractorInceptionV3(
+        "theirs", ["logits_unbiased"], feature_extractor_weights_path=str(random_weights)
+    )
+    pictures = images(2, 40)
+    (expected,) = network(pictures)
+    found = inception.logits(inception(pictures))
+    assert found.shape == (2, 1008)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(found, expected, atol=1e-5 * expected.abs().max().item(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "channels", "expected"),
+    [
+        (28, 1, ("Inception was made for photographs of 299 px in colour; these are 28 px and grey",)),
+        (74, 3, ("Inception was made for photographs of 299 px in colour; these are 74 px",)),
+        (75, 3, ()),
+        (299, 3, ()),
+        (128, 1, ("Inception was made for photographs of 299 px in colour; these are grey",)),
+        (512, 3, ("images are shrunk from 512 px to 299 px without antialiasing, which changes features",)),
+    ],
+)
+def test_inception_says_which_images_do_not_suit_it(
+    inception: Inception, side: int, channels: int, expected: tuple[str, ...]
+) -> None:
+    assert inception.warnings(side, channels) == expected
+
+
 def test_features_do_not_depend_on_how_many_images_are_given_at_once(inception: Inception) -> None:
     pictures = images(9, 16)  # more than one chunk
     one_by_one = torch.cat([inception(picture) for picture in pictures.split(1)])
@@ -172,17 +199,16 @@ def test_chunks_leave_none_out_and_keep_the_order(count: int, device: torch.devi
 
 
 @pytest.mark.slow
-def test_fid_is_torch_fidelitys(build: Build, random_weights: Path) -> None:
+def test_distances_on_inceptions_features_are_torch_fidelitys(
+    build: Build, inception: Inception, random_weights: Path
+) -> None:
     context = build(noise(12, 8))
-    component = Component(name="fid", settings={"weights": str(random_weights)})
-    (found,) = evaluate(context, Plugins.of(genbench_evaluators), (component,), lambda line: None).scores  # type: ignore[union-attr]
+    found = frechet_distance(context.moments(inception, Real("test")), context.moments(inception, Sampled(10)))
     samples, real = torch.cat(list(context.samples(10))), torch.cat(list(context.real("test")))
     expected = theirs(samples, real, feature_extractor_weights_path=str(random_weights))
-    assert found.value == pytest.approx(expected, rel=1e-5)
-    assert found.value > 1e-3
-    assert found.protocol["generated_images"] == 10
-    assert found.protocol["small_sample"] == "10 images for 2048 features"
-    assert len(str(found.protocol["extractor_weights"])) == 64
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found > 1e-3
+    assert len(inception.weights_hash) == 64
 
 
 class SqueezeNet(FeatureExtractorBase):
@@ -228,6 +254,9 @@ class SqueezeNetFeatures:
         features: Tensor = self.network(images)[0]
         return features
 
+    def warnings(self, side: int, channels: int) -> tuple[str, ...]:
+        return ()
+
 
 @pytest.fixture
 def squeezenet(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
@@ -249,9 +278,7 @@ def test_distances_on_real_features_of_real_faces_are_torch_fidelitys(
     build: Build, shared: Path, squeezenet: str, count: int
 ) -> None:
     context, extractor = build(faces(shared, count), batch_size=32), SqueezeNetFeatures()
-    ours = frechet_distance(
-        context.moments(extractor, ("real", "test")), context.moments(extractor, ("reconstructions", "test"))
-    )
+    ours = frechet_distance(context.moments(extractor, Real("test")), context.moments(extractor, Reconstructed("test")))
     blurred = torch.cat([to_uint8(fake) for _, fake in context.reconstructions("test")])
     expected = theirs(blurred, torch.cat(list(context.real("test"))), feature_extractor=squeezenet)
     assert ours == pytest.approx(expected, rel=1e-5)

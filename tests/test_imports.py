@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TORCH = {"torch", "torchvision", "torch_fidelity"}
-PURE = ("errors", "specs", "hookspecs", "plugins", "config", "records", "store", "compare", "randomness")
+PURE = ("errors", "specs", "hookspecs", "loading", "plugins", "config", "records", "store", "compare", "randomness")
 LIMIT_LINES = 400
 
 

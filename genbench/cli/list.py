@@ -6,12 +6,13 @@ import click
 
 from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
 from genbench.plugins import KINDS, Declaration, Kind, Plugins
-from genbench.specs import DatasetSpec, EvaluatorSpec, ModelSpec, Needs, SimilaritySpec, Spec
+from genbench.specs import DatasetSpec, EvaluatorSpec, ExtractorSpec, ModelSpec, Needs, SimilaritySpec, Spec
 
 TITLES: dict[Kind, str] = {
     "models": "Models, and the similarity that each trains with by default",
     "similarities": "Similarities, and what each needs",
     "evaluators": "Evaluators, and whether a run computes them without being asked",
+    "extractors": "Feature extractors, and what may follow the name of each after a colon",
     "datasets": "Data sets, and the defaults that suit each",
 }
 
@@ -20,7 +21,7 @@ TITLES: dict[Kind, str] = {
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(kind: Kind | None, *, as_json: bool) -> None:
-    """List what plugins declare: all of it, or only models, similarities, evaluators or datasets."""
+    """List what plugins declare: all of it, or only models, similarities, evaluators, extractors or datasets."""
     plugins = Plugins.load()
     kinds = (kind,) if kind else KINDS
     if as_json:
@@ -47,7 +48,10 @@ def facts(spec: Spec) -> dict[str, str]:
         case SimilaritySpec():
             return {"needs": needs(spec.needs) or "nothing"}
         case EvaluatorSpec():
-            return {"version": str(spec.version), "by default": _yes(spec.default)}
+            by_default = "always" if spec.always else _yes(spec.default)
+            return {"version": str(spec.version), "by default": by_default, "variant": spec.variant or "none"}
+        case ExtractorSpec():
+            return {"variant": (spec.variant or "must be named") if spec.variants else "none"}
         case DatasetSpec():
             shape = f"{spec.channels}×{spec.size}×{spec.size}"
             return {"shape": shape, "width": f"{spec.width:g}", "images": f"{spec.images:,}", "flip": _yes(spec.flip)}

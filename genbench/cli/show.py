@@ -13,7 +13,13 @@ from genbench.cli.output import data_console, make_table, print_error, print_jso
 from genbench.errors import GenbenchError, did_you_mean
 from genbench.plugins import KINDS, SINGULAR, Declaration, Kind, Plugins
 
-_PREFIXES = {"models": "", "similarities": "similarity.", "evaluators": "evaluation.{}.", "datasets": "dataset."}
+_PREFIXES = {
+    "models": "",
+    "similarities": "similarity.",
+    "evaluators": "evaluation.{}.",
+    "extractors": "",
+    "datasets": "dataset.",
+}
 _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
@@ -49,7 +55,7 @@ class Explained:
 def command(name: str, *, as_json: bool) -> int:
     """Show what NAME stands for: its summary, where it comes from, and its settings.
 
-    NAME is a model, a similarity, an evaluator or a data set; where it is several, all are shown.
+    NAME is a model, a similarity, an evaluator, a feature extractor or a data set; where it is several, all are shown.
     """
     plugins = Plugins.load()
     found = [explain(plugins, kind, d) for kind in KINDS for d in plugins.declarations(kind) if d.spec.name == name]
@@ -113,6 +119,9 @@ def _annotation(hint: object) -> tuple[str, str]:
 
 
 def _bounds(constraint: object) -> list[str]:
+    parts = getattr(constraint, "metadata", None)  # pydantic's `Field` holds its constraints in a list
+    if parts is not None:
+        return [bound for part in parts for bound in _bounds(part)]
     values = {sign: getattr(constraint, name, None) for name, sign in _BOUNDS.items()}
     return [f"{sign} {value}" for sign, value in values.items() if value is not None] or [repr(constraint)]
 
