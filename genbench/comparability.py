@@ -128,6 +128,26 @@ def endings(groups: Sequence[Group]) -> list[str]:
     return notes
 
 
+def flags(groups: Sequence[Group]) -> list[str]:
+    """Say which signs of health are bad, those of one row together."""
+    notes = []
+    for group in groups:
+        found = [(check, record.run.seed) for record in group.records for check in record.checks if check.flagged]
+        for (name, rule, meaning), bad in grouped(found, lambda f: (f[0].name, f[0].rule, f[0].meaning)).items():
+            values = sorted(check.value for check, _ in bad if check.value is not None)
+            ends = [f"{value:.3g}" for value in (values[0], values[-1])] if values else ["unknown"]
+            seeds = f"{plural('seed', len(bad))} {', '.join(str(seed) for _, seed in bad)}"
+            notes.append(f"{group.label}, {seeds}: {name} {' to '.join(dict.fromkeys(ends))}, not {rule}: {meaning}")
+    return notes
+
+
+def warnings(groups: Sequence[Group]) -> list[str]:
+    """Say what a reader of the scores must know, once for all scores that it holds of."""
+    scores = [score for group in groups for record in group.records for score in record.scores]
+    found = grouped([(text, score.name) for score in scores for text in score.warnings], lambda pair: pair[0])
+    return [f"{', '.join(dict.fromkeys(name for _, name in pairs))}: {text}" for text, pairs in found.items()]
+
+
 def unscored(groups: Sequence[Group]) -> list[str]:
     """Say why scores are missing, once for each reason, and for which rows where not for all."""
     rows: dict[tuple[str, str, str], list[str]] = defaultdict(list)
@@ -136,10 +156,13 @@ def unscored(groups: Sequence[Group]) -> list[str]:
             for verdict, items in (("skipped", record.skipped), ("failed", record.failures)):
                 for item in items:
                     rows[item.evaluator, verdict, item.reason].append(group.label)
+    alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (evaluator, verdict, reason), labels in rows.items():
+        alike[verdict, reason, tuple(dict.fromkeys(labels))].append(evaluator)
     return [
-        f"{evaluator}: {verdict}: {reason}"
-        + ("" if len(set(labels)) == len(groups) else f" ({', '.join(dict.fromkeys(labels))})")
-        for (evaluator, verdict, reason), labels in rows.items()
+        f"{', '.join(evaluators)}: {verdict}: {reason}"
+        + ("" if len(labels) == len(groups) else f" ({', '.join(labels)})")
+        for (verdict, reason, labels), evaluators in alike.items()
     ]
 
 

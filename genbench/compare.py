@@ -17,11 +17,13 @@ from genbench.comparability import (
     differing,
     endings,
     executions,
+    flags,
     grouped,
     groups_of,
     label,
     shown,
     unscored,
+    warnings,
     without_duplicates,
 )
 from genbench.records import Record, Scalar, Score
@@ -71,6 +73,8 @@ class Row:
     Attributes:
         settings: those that tell it from other rows of the same model and similarity, and the budget where any differ.
         seeds: all that were run, whatever became of them.
+        checked: of how many seeds the health was looked at.
+        flagged: in how many of those something is wrong with it.
         cells: one for each column; None where no seed has the score.
         images_per_s: over the seeds that ended well, as is `train_s`; None where none did.
         config: all of it.
@@ -83,6 +87,8 @@ class Row:
     ok: int
     diverged: int
     failed: int
+    checked: int
+    flagged: int
     cells: tuple[Cell | None, ...]
     images_per_s: Cell | None
     train_s: Cell | None
@@ -182,6 +188,8 @@ def _table(data: tuple[str, int, int, str], heading: str, records: Sequence[Reco
         *confounders(groups),
         *notes_on_duplicates,
         *endings(groups),
+        *flags(groups),
+        *warnings(groups),
         *unscored(groups),
         *executions(groups),
         *dict.fromkeys(note for group in groups for record in group.records for note in record.data.notes),
@@ -239,6 +247,8 @@ def _row(group: Group, cells: tuple[Cell | None, ...]) -> Row:
         status["ok"],
         status["diverged"],
         status["failed"],
+        sum(bool(record.checks) for record in group.records),
+        sum(any(check.flagged for check in record.checks) for record in group.records),
         cells,
         summarise([cost.images_per_s for cost in well]),
         summarise([cost.train_s for cost in well]),

@@ -92,16 +92,46 @@ class TrainingConfig(Frozen):
     batch_norm: Literal["synchronised", "local"] = "synchronised"
 
 
-class EvaluationConfig(Frozen):
-    """What to score at the end.
+class SamplingConfig(Frozen):
+    """How images are generated for scores on samples.
 
     Attributes:
-        evaluators: each with its settings.
-        samples: images generated for scores on samples.
+        samples: how many.
+        sampler: where their latents come from: the prior N(0, I) that the model was trained for, or a Gaussian mixture
+            fitted to the latents of the training images (`gmm`), for models with an encoder.
+        gmm_components: Gaussians of that mixture.
     """
 
-    evaluators: tuple[Component, ...] = ()
     samples: Annotated[int, Field(ge=2)] = 10_000
+    sampler: Literal["prior", "gmm"] = "prior"
+    gmm_components: Annotated[int, Field(ge=1, le=1000)] = 10
+
+    def facts(self) -> dict[str, str | int]:
+        """Return what of it stands in the protocol of a score on samples."""
+        mixture = {"gmm_components": self.gmm_components} if self.sampler == "gmm" else {}
+        return {"sampler": self.sampler, "generated_images": self.samples, **mixture}
+
+
+class EvaluatorConfig(Component):
+    """An evaluator with its settings, and the samples that it is given.
+
+    Attributes:
+        variant: the setting that its spec names as such, where it is not the default; part of its label.
+    """
+
+    variant: str = ""
+    sampling: SamplingConfig = SamplingConfig()
+
+    @property
+    def label(self) -> str:
+        """Return its name, with its variant where it has one, such as `fd:torchvision:resnet18`."""
+        return f"{self.name}:{self.variant}" if self.variant else self.name
+
+
+class EvaluationConfig(Frozen):
+    """What to score at the end; one evaluator may be there in several variants."""
+
+    evaluators: tuple[EvaluatorConfig, ...] = ()
 
 
 class RunConfig(Frozen):

@@ -22,7 +22,7 @@ from genbench.train.sharing import Share
 if TYPE_CHECKING:
     from genbench.evaluate.context import EvaluationContext
     from genbench.networks import Blueprint
-    from genbench.records import Score
+    from genbench.records import Check, Score, Sheet
 
 __all__ = [
     "Batch",
@@ -135,6 +135,13 @@ class Model(nn.Module, ABC):
     def losses(self, batch: Batch) -> Losses:
         """Return, for each network, the scalar that it alone minimises."""
 
+    def terms(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the weighted parts of the decoder's loss by name, `similarity` and `gan`, for health checks.
+
+        Scalars that add up to that loss; nothing, where the decoder's loss has but one part.
+        """
+        return {}
+
     def gradients(self, batch: Batch) -> Gradients:
         """Return each network's gradient; override only to be faster, with a test that the result equals this one."""
         return route(dict(self.networks.items()), self.losses(batch))
@@ -182,8 +189,8 @@ class Evaluator(ABC):
     """A family of scores, built with its settings as the one argument where its spec names any, else without."""
 
     @abstractmethod
-    def evaluate(self, context: "EvaluationContext") -> Iterable["Score"]:
-        """Yield scores; do no I/O and pick no device.
+    def evaluate(self, context: "EvaluationContext") -> Iterable["Score | Check | Sheet"]:
+        """Yield scores, and where there are any, signs of health and tables; do no I/O and pick no device.
 
         Raises:
             NotApplicable: the scores make no sense for this model or data set, or need what can't be had;
@@ -257,3 +264,20 @@ class Dataset(ABC):
     @abstractmethod
     def prepare(self, request: DataRequest) -> ImageSet:
         """Return all images at the requested size, in an order that depends on the content alone."""
+
+    def counterfactuals(self, indices: npt.NDArray[np.int64], attribute: str, size: int) -> npt.NDArray[np.uint8]:
+        """Return what some images would truly look like with one attribute flipped and all else equal, (n, H, W, C).
+
+        Only a data set that knows how its images came about can tell. Where a flip does not show, its image is the
+        prepared one, byte for byte.
+
+        Args:
+            indices: (n,), places in what `prepare` returns.
+            attribute: one of its attributes' names.
+            size: side of the images in pixels, as `prepare` was asked for.
+
+        Raises:
+            NotApplicable: the data set has no counterfactuals.
+            GenbenchError: there is no such attribute.
+        """
+        raise NotApplicable("data set has no counterfactuals")

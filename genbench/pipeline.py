@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from genbench import __version__
-from genbench.config import Component, RunConfig
+from genbench.config import EvaluationConfig, EvaluatorConfig, RunConfig
 from genbench.data.batches import Resident, load_batches
 from genbench.data.packed import PackedDataset
 from genbench.data.preparation import prepare
@@ -19,6 +19,7 @@ from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.evaluation import Evaluation, evaluate
 from genbench.evaluate.merging import merge, missing
 from genbench.evaluate.pictures import write_pictures
+from genbench.evaluate.sheets import write_sheet
 from genbench.execution import (
     How,
     choose_device,
@@ -26,14 +27,15 @@ from genbench.execution import (
     peak_memory_bytes,
     telling_what_takes_less_memory,
 )
-from genbench.interfaces import Model
+from genbench.interfaces import Dataset, Model
 from genbench.networks import Blueprint, seeded
 from genbench.plugins import Kind, Plugins
 from genbench.records import Cost, DataFacts, Plugin, Record, RunIdentity
 from genbench.resolution import build_part, build_settings
 from genbench.runlog import RunLog, RunObserver, logged
 from genbench.store import RunFolder, lock, read_record, run_folder, write_config, write_record
-from genbench.train.checkpoint import Progress, read_progress
+from genbench.train.checkpoint import Progress, load_weights, read_progress, weights_sha256
+from genbench.train.curve import read_curve
 from genbench.train.distributed import call, dismiss, leave
 from genbench.train.loop import train
 from genbench.train.memory import keep_freed_memory
@@ -52,6 +54,9 @@ class Surroundings:
         device: `auto`, or torch's name of one.
         engine: that executes the training steps: `auto`, `eager`, `graph` or `compile`.
         retry_unscored: whether a finished run tries evaluators again that were skipped or failed.
+        again: whether a finished run computes all again that is asked for.
+        scored_only: the folder of a finished run that is scored wherever it lies, and never trained; None for any run
+            in the store.
         share: of the run that is this process's; where there are several, that of the one which leads.
     """
 
@@ -61,6 +66,8 @@ class Surroundings:
     device: str = "auto"
     engine: str = "auto"
     retry_unscored: bool = False
+    again: bool = False
+    scored_only: RunFolder | None = None
     share: Share = field(default_factory=Share)
 
 
@@ -71,6 +78,7 @@ class Assembled:
     plugins: Plugins
     config: RunConfig
     folder: RunFolder
+    source: Dataset
     data: PackedDataset
     model: Model
     device: torch.device
@@ -105,7 +113,7 @@ def run(
     with lock(folder.path), logged(observer, folder.log_path) as log, telling_what_takes_less_memory():
         earlier = _ended(folder, config)
         if earlier is not None:
-            todo = missing(earlier, config.evaluation, retry_unscored=around.retry_unscored)
+            todo = missing(earlier, config.evaluation, retry_unscored=around.retry_unscored, again=around.again)
             if earlier.status == "diverged" or not todo:
                 dismiss(around.share)
                 log.said(f"done before: {folder.record_path}")
@@ -116,6 +124,8 @@ def run(
                 around = replace(around, share=Share())
             else:
                 earlier = None  # weights trained anew need not be those that were scored
+        if earlier is None and around.scored_only is not None:
+            raise GenbenchError(f"{folder.path}: not a finished run with its weights", "finish it with `genbench run`")
         together = f", {around.share.of} processes" if around.share.of > 1 else ""
         names = folder.path.parent.name
         log.note(f"begun: genbench {__version__}, {names}, configuration {config.hash()[:8]}{together}")
@@ -125,7 +135,9 @@ def run(
 
 
 def folder_of(config: RunConfig, around: Surroundings) -> RunFolder:
-    """Return the run's place in the store."""
+    """Return the run's place: in the store, unless it is one to be scored where it lies."""
+    if around.scored_only is not None:
+        return around.scored_only
     similarity = config.similarity.name if config.similarity else None
     return run_folder(around.runs, config.dataset.name, config.model.name, similarity, config.seed, config.hash())
 
@@ -168,7 +180,7 @@ def assemble(
     began = datetime.now(UTC)
     keep_freed_memory()
     device = choose_device(around.device)
-    if around.share.leads:
+    if around.share.leads and around.scored_only is None:
         write_config(folder, config.model_dump(mode="json"))
     spec = plugins.dataset(config.dataset.name)
     start = perf_counter()
@@ -179,7 +191,7 @@ def assemble(
         observer.said(f"note: {note}")
     model = build_model(plugins, config, data).to(device)
     model.to(memory_format=torch.channels_last)
-    return Assembled(plugins, config, folder, data, model, device, prepare_s, began)
+    return Assembled(plugins, config, folder, dataset, data, model, device, prepare_s, began)
 
 
 def build_model(plugins: Plugins, config: RunConfig, data: PackedDataset) -> Model:
@@ -227,9 +239,8 @@ def _is_trained(folder: RunFolder, config: RunConfig) -> bool:
     return progress is not None and progress.images_seen >= config.training.images
 
 
-def _only(config: RunConfig, evaluators: tuple[Component, ...]) -> RunConfig:
-    evaluation = config.evaluation.model_copy(update={"evaluators": evaluators})
-    return config.model_copy(update={"evaluation": evaluation})
+def _only(config: RunConfig, evaluators: tuple[EvaluatorConfig, ...]) -> RunConfig:
+    return config.model_copy(update={"evaluation": EvaluationConfig(evaluators=evaluators)})
 
 
 def _train_and_evaluate(
@@ -237,6 +248,9 @@ def _train_and_evaluate(
 ) -> Ending | None:
     """Return None where `stop` said so before it was done; what is trained is then saved."""
     config = parts.config
+    if around.scored_only is not None:
+        saved = load_weights(parts.folder.checkpoint_path, parts.model, config.hash())
+        return _evaluate(parts, around, observer, stop, saved, How(precision=saved.precision))
     batches = load_batches(parts.data, config, parts.device, around.share)
     outcome = train(parts.model, batches, config, parts.folder, observer, stop, around.engine)
     leave(around.share)
@@ -248,13 +262,36 @@ def _train_and_evaluate(
     how = How(outcome.engine, outcome.precision, outcome.fallback, images, batches.share.of)
     if outcome.status == "diverged":
         return Ending("diverged", outcome.progress, outcome.reason, how)
+    return _evaluate(parts, around, observer, stop, outcome.progress, how)
+
+
+def _evaluate(
+    parts: Assembled,
+    around: Surroundings,
+    observer: RunObserver,
+    stop: Callable[[], bool],
+    progress: Progress,
+    how: How,
+) -> Ending | None:
+    """Score what is trained; return None where `stop` said so before it was done."""
     start = perf_counter()
-    context = EvaluationContext(parts.model, parts.data, config, parts.device, around.cache)
-    evaluation = evaluate(context, parts.plugins, config.evaluation.evaluators, observer.said, stop)
+    context = EvaluationContext(
+        parts.model,
+        parts.data,
+        parts.config,
+        parts.device,
+        around.cache,
+        plugins=parts.plugins,
+        source=parts.source,
+        curve=read_curve(parts.folder),
+    )
+    evaluation = evaluate(context, parts.plugins, parts.config.evaluation.evaluators, observer.said, stop)
     if evaluation is None:
         return None
     write_pictures(context, parts.folder.images_path)
-    return Ending("ok", outcome.progress, how=how, evaluation=evaluation, evaluate_s=perf_counter() - start)
+    for sheet in evaluation.sheets:
+        write_sheet(sheet, parts.folder.tables_path)
+    return Ending("ok", progress, how=how, evaluation=evaluation, evaluate_s=perf_counter() - start)
 
 
 def _finish(parts: Assembled, record: Record, log: RunLog) -> Record:
@@ -288,9 +325,11 @@ def compose_record(parts: Assembled, ending: Ending) -> Record:
         images_seen=progress.images_seen,
         parameters={name: sum(p.numel() for p in network.parameters()) for name, network in model.networks.items()},
         similarity_weight=float(weighted.weight) if weighted is not None and weighted.measured else None,
+        weights_sha256=weights_sha256(model) if ending.status == "ok" else None,
         scores=ending.evaluation.scores,
         skipped=ending.evaluation.skipped,
         failures=ending.evaluation.failures,
+        checks=ending.evaluation.checks,
         cost=Cost(
             prepare_s=parts.prepare_s,
             train_s=progress.train_s,
@@ -325,7 +364,7 @@ def _origins(plugins: Plugins, config: RunConfig) -> tuple[Plugin, ...]:
     parts: list[tuple[Kind, Literal["model", "similarity", "evaluator", "dataset"], str]] = [
         ("models", "model", config.model.name),
         ("datasets", "dataset", config.dataset.name),
-        *(("evaluators", "evaluator", component.name) for component in config.evaluation.evaluators),
+        *(("evaluators", "evaluator", name) for name in dict.fromkeys(c.name for c in config.evaluation.evaluators)),
     ]
     if config.similarity is not None:
         parts.append(("similarities", "similarity", config.similarity.name))

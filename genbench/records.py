@@ -22,6 +22,7 @@ class Score(Frozen):
         protocol: everything that can move the number apart from the model; the harness adds evaluator and data set.
             Scores whose protocols differ are never ranked together.
         details: parts of the score, such as one value for each attribute; never ranked.
+        warnings: what a reader of the number must know, a sentence each; compared with nothing.
     """
 
     name: str
@@ -30,10 +31,50 @@ class Score(Frozen):
     protocol: dict[str, Scalar]
     uncertainty: float | None = None
     details: dict[str, float] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+class Check(Frozen):
+    """One sign of a model's health. It ranks nothing; a flag says that a score of this run may mislead.
+
+    Attributes:
+        name: such as `active-units`.
+        value: what was measured, or None where it could not be.
+        flagged: whether the value breaks the rule.
+        rule: the threshold in words, such as `at least 0.3`.
+        meaning: what a flag says of the model, one sentence.
+    """
+
+    name: str
+    value: float | None
+    flagged: bool
+    rule: str
+    meaning: str
+
+    @property
+    def flag(self) -> str:
+        """Return in words what a flag says."""
+        found = "unknown" if self.value is None else f"{self.value:.3g}"
+        return f"{self.name} is {found}, not {self.rule}: {self.meaning}"
+
+
+class Sheet(Frozen):
+    """A table that is too large for a record, such as one value for each pair of attributes.
+
+    The harness writes it to the run's folder, as `tables/NAME.csv`.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Scalar, ...], ...]
 
 
 class Unscored(Frozen):
-    """An evaluator that gave no score: skipped because it does not apply, or failed."""
+    """An evaluator that gave no score, or not all: skipped because it does not apply, or failed.
+
+    Attributes:
+        evaluator: its name, with its variant where it has one, such as `fd:attributes`.
+    """
 
     evaluator: str
     reason: str
@@ -121,6 +162,8 @@ class Record(Frozen):
         config: the fully resolved configuration, as `RunConfig` dumps it.
         config_hash: of all of it that can move the weights.
         similarity_weight: the factor by which the similarity was multiplied, or None without one.
+        weights_sha256: of the trained weights that were scored; scores of other weights are never added to them.
+        checks: signs of health.
     """
 
     schema_: Annotated[str, AfterValidator(_is_record), Field(alias="schema")] = SCHEMA
@@ -135,9 +178,11 @@ class Record(Frozen):
     images_seen: int
     parameters: dict[str, int]
     similarity_weight: float | None = None
+    weights_sha256: str | None = None
     scores: tuple[Score, ...] = ()
     skipped: tuple[Unscored, ...] = ()
     failures: tuple[Unscored, ...] = ()
+    checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
     cost: Cost
     execution: Execution

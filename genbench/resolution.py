@@ -14,13 +14,15 @@ from genbench.config import (
     Component,
     DataConfig,
     EvaluationConfig,
+    EvaluatorConfig,
     NetworkConfig,
     RunConfig,
+    SamplingConfig,
     TrainingConfig,
 )
 from genbench.errors import GenbenchError, did_you_mean
 from genbench.plugins import Plugins
-from genbench.specs import DatasetSpec, ModelSpec, SimilaritySpec, Spec
+from genbench.specs import DatasetSpec, EvaluatorSpec, ModelSpec, SimilaritySpec, Spec
 
 Config = TypeVar("Config", bound=BaseModel)
 Values = dict[str, Any]
@@ -52,7 +54,7 @@ class RunRequest:
     """A run as a user asks for it; None leaves a choice to the defaults.
 
     Attributes:
-        evaluators: names, or None for those that run by default.
+        evaluators: NAME or NAME:VARIANT, or None for those that run by default.
         settings: `key=value` for the model, `similarity.key=value`, `dataset.key=value`, `network.key=value`,
             `training.key=value`, `evaluation.key=value`, `evaluation.EVALUATOR.key=value`.
     """
@@ -228,36 +230,85 @@ def _similarity(
     return spec
 
 
+def resolve_evaluation(plugins: Plugins, names: tuple[str, ...] | None, settings: Sequence[str]) -> EvaluationConfig:
+    """Return the evaluators asked for, each with its settings and the samples that it is given.
+
+    Args:
+        plugins: where evaluators are looked up.
+        names: NAME or NAME:VARIANT; None for those that run by default. Those that run always are added to any.
+        settings: `evaluation.samples=50`, `evaluation.EVALUATOR.key=value`.
+
+    Raises:
+        GenbenchError: as `resolve` does.
+    """
+    sections = _sections(settings)
+    foreign = [name for name, values in sections.items() if values and name != "evaluation"]
+    if foreign:
+        raise GenbenchError(
+            f"setting of the {foreign[0]}: it belongs to training, and a trained model has it for good",
+            "what can be set here begins with `evaluation.`",
+        )
+    return _evaluation(plugins, names, sections["evaluation"])
+
+
 def _evaluation(plugins: Plugins, names: tuple[str, ...] | None, given: Values) -> EvaluationConfig:
-    """Return the evaluators asked for, or those that run by default, each with its settings."""
-    chosen = (
-        [spec.name for spec in plugins.specs("evaluators") if getattr(spec, "default", False)]
-        if names is None
-        else names
-    )
-    specs = [plugins.evaluator(name) for name in dict.fromkeys(chosen)]
     if "evaluators" in given:
-        raise GenbenchError("setting `evaluation.evaluators` can't be set", "--evaluators names them")
-    own = {key: value for key, value in given.items() if "." not in key}
-    if "evaluators" in own:
         raise GenbenchError(
             "setting `evaluation.evaluators`: evaluators have an option of their own", "--evaluators A,B"
         )
-    per_evaluator: dict[str, Values] = {spec.name: {} for spec in specs}
+    chosen = _chosen(plugins, names)
+    sampling = _build(SamplingConfig, {key: value for key, value in given.items() if "." not in key}, "evaluation")
+    own = _settings_by_evaluator(given, {name for name, _ in chosen})
+    components = [_evaluator(plugins, name, variant, own[name], sampling) for name, variant in chosen]
+    return EvaluationConfig(evaluators=tuple({component.label: component for component in components}.values()))
+
+
+def _chosen(plugins: Plugins, names: tuple[str, ...] | None) -> list[tuple[str, str]]:
+    """Return name and variant of each evaluator to run, in the order asked for."""
+    specs = plugins.specs("evaluators")
+    asked = [spec.name for spec in specs if spec.default] if names is None else list(names)
+    # Where nothing is asked for, nothing is added.
+    added = [spec.name for spec in specs if spec.always and spec.name not in asked] if asked else []
+    return [(name, variant) for name, _, variant in (text.partition(":") for text in [*asked, *added])]
+
+
+def _settings_by_evaluator(given: Values, names: set[str]) -> dict[str, Values]:
+    settings: dict[str, Values] = {name: {} for name in names}
     for key, value in given.items():
         name, dot, setting = key.rpartition(".")
         if not dot:
             continue
-        if name not in per_evaluator:
+        if name not in settings:
             raise GenbenchError(
                 f"setting `evaluation.{key}`: evaluator `{name}` is not part of this run",
-                did_you_mean(name, per_evaluator) or f"it runs: {', '.join(per_evaluator) or 'none'}",
+                did_you_mean(name, settings) or f"it runs: {', '.join(sorted(settings)) or 'none'}",
             )
-        per_evaluator[name][setting] = value
-    components = [
-        Component(name=spec.name, settings=resolve_settings(plugins, spec, per_evaluator[spec.name])) for spec in specs
-    ]
-    return _build(EvaluationConfig, own | {"evaluators": components}, "evaluation")
+        settings[name][setting] = value
+    return settings
+
+
+def _evaluator(plugins: Plugins, name: str, variant: str, given: Values, sampling: SamplingConfig) -> EvaluatorConfig:
+    spec = plugins.evaluator(name)
+    if variant and spec.variant is None:
+        raise GenbenchError(f"evaluator `{name}` has no variants, so not `{name}:{variant}`", f"ask for `{name}`")
+    if variant and spec.variant in given:
+        raise GenbenchError(f"`{name}:{variant}` and the setting `evaluation.{name}.{spec.variant}` say the same twice")
+    values = resolve_settings(plugins, spec, given | ({spec.variant: variant} if variant and spec.variant else {}))
+    if spec.variant == "extractor":
+        plugins.extractor(values["extractor"])  # a name that nothing answers to is told before hours of training
+    return EvaluatorConfig(
+        name=name,
+        settings=values,
+        variant=_variant(plugins, spec, values),
+        sampling=sampling if spec.sampled else SamplingConfig(),
+    )
+
+
+def _variant(plugins: Plugins, spec: EvaluatorSpec, values: Values) -> str:
+    """Return the setting by which an evaluator's variants are named, or nothing where it is the default."""
+    if spec.variant is None or values[spec.variant] == resolve_settings(plugins, spec, {})[spec.variant]:
+        return ""
+    return str(values[spec.variant])
 
 
 def _build(cls: type[Config], values: Values, where: str) -> Config:

@@ -58,6 +58,10 @@ class RunFolder:
     def images_path(self) -> Path:
         return self.path / "images"
 
+    @property
+    def tables_path(self) -> Path:
+        return self.path / "tables"
+
 
 def run_folder(root: Path, dataset: str, model: str, similarity: str | None, seed: int, config_hash: str) -> RunFolder:
     """Return the folder of a run in the store at `root`; `config_hash` is `RunConfig.hash()`."""
@@ -182,8 +186,8 @@ def scan(root: Path) -> tuple[list[Record], list[str]]:
         The records, and a line for each that can't be read or folder that can't be entered.
     """
     records: list[Record] = []
-    problems: list[str] = []
-    for path in _find(root, problems):
+    paths, problems = find_records(root)
+    for path in paths:
         try:
             records.append(read_record(path))
         except GenbenchError as error:
@@ -191,8 +195,10 @@ def scan(root: Path) -> tuple[list[Record], list[str]]:
     return records, problems
 
 
-def _find(root: Path, problems: list[str]) -> list[Path]:
-    found = []
+def find_records(root: Path) -> tuple[list[Path], list[str]]:
+    """Find every record below `root`, unread; returns as `scan` does, with paths instead of records."""
+    found: list[Path] = []
+    problems: list[str] = []
     for folder, folders, files in os.walk(root, onerror=lambda e: problems.append(f"{e.filename}: {e.strerror}")):
         if RECORD_NAME not in files:
             continue
@@ -202,7 +208,7 @@ def _find(root: Path, problems: list[str]) -> list[Path]:
             problems.append(f"{path}: a symbolic link, not followed")
         else:
             found.append(path)
-    return sorted(found)
+    return sorted(found), problems
 
 
 def _write_synced(path: Path, content: bytes) -> None:

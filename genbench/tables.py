@@ -17,7 +17,7 @@ SCHEMA = "genbench.leaderboard/1"
 
 _CSV_HEADINGS = (
     *("dataset", "size", "channels", "fingerprint", "model", "similarity", "settings"),
-    *("seeds", "ok", "diverged", "failed"),
+    *("seeds", "ok", "diverged", "failed", "checked", "flagged"),
     *("metric", "direction", "mean", "std", "n", "best", "protocol"),
 )
 
@@ -43,8 +43,16 @@ class Grid:
 def grid(table: Table) -> Grid:
     """Lay a table out as text."""
     settings = ("settings",) if any(row.settings for row in table.rows) else ()
-    headings = (*("model", "similarity"), *settings, "seeds", *map(heading, table.columns), "img/s", "time")
-    return Grid(2 + len(settings), headings, tuple(_entries(row, bool(settings)) for row in table.rows))
+    health = ("health",) if any(row.checked for row in table.rows) else ()
+    headings = (
+        *("model", "similarity"),
+        *settings,
+        *("seeds", *health),
+        *map(heading, table.columns),
+        *("img/s", "time"),
+    )
+    rows = tuple(_entries(row, bool(settings), bool(health)) for row in table.rows)
+    return Grid(2 + len(settings), headings, rows)
 
 
 def heading(column: Column) -> str:
@@ -104,13 +112,14 @@ def json_text(tables: Sequence[Table]) -> str:
     return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
-def _entries(row: Row, with_settings: bool) -> tuple[Entry, ...]:
+def _entries(row: Row, with_settings: bool, with_health: bool) -> tuple[Entry, ...]:
     settings = " ".join(f"{key}={'–' if value is None else value}" for key, value in row.settings)
     return (
         Entry(clean(row.model)),
         Entry(clean(row.similarity or "–")),
         *((Entry(clean(settings)),) if with_settings else ()),
         Entry(_seeds(row)),
+        *((Entry(_health(row)),) if with_health else ()),
         *map(entry, row.cells),
         Entry(_fixed(speed.mean, max(0, decimals(Cell(speed.mean, None, 1)))) if (speed := row.images_per_s) else "–"),
         Entry(duration(row.train_s.mean) if row.train_s else "–"),
@@ -122,6 +131,12 @@ def _seeds(row: Row) -> str:
         return str(row.ok)
     bad = [f"{count} {what}" for count, what in ((row.diverged, "diverged"), (row.failed, "failed")) if count]
     return f"{row.ok} of {len(row.seeds)}; {', '.join(bad)}"
+
+
+def _health(row: Row) -> str:
+    if not row.checked:
+        return "–"
+    return f"{row.flagged} of {row.checked} flagged" if row.flagged else "ok"
 
 
 def _fixed(value: float, places: int) -> str:
@@ -165,6 +180,7 @@ def _escaped(text: str) -> str:
 def _csv_lines(table: Table, row: Row) -> list[list[object]]:
     start = [table.dataset, table.size, table.channels, table.fingerprint, row.model, row.similarity or ""]
     start += [json.dumps(dict(row.settings)), len(row.seeds), row.ok, row.diverged, row.failed]
+    start += [row.checked, row.flagged]
     lines = [
         _csv_line(start, column.name, column.direction, cell, json.dumps(column.protocol, sort_keys=True))
         for column, cell in zip(table.columns, row.cells, strict=True)

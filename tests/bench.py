@@ -16,7 +16,7 @@ import genbench_gan
 import genbench_similarities
 import genbench_vae
 import genbench_vaegan
-from genbench.config import RunConfig
+from genbench.config import EvaluationConfig, RunConfig
 from genbench.evaluate.context import EvaluationContext
 from genbench.interfaces import Batch, DataRequest, Dataset, Evaluator, ImageSet, Losses, Similarity, View
 from genbench.pipeline import Surroundings, run
@@ -161,7 +161,10 @@ class Bench:
         settings = (*TINY, *choices.pop("settings", ()))
         evaluators = choices.pop("evaluators", ("mse",))
         asked = RunRequest(model, dataset, batch_size=BATCH, evaluators=evaluators, settings=settings, **choices)
-        return resolve(self.plugins, asked)
+        config = resolve(self.plugins, asked)
+        # What runs always has tests of its own, and would stand in the way of all others.
+        chosen = tuple(e for e in config.evaluation.evaluators if e.name != "health" or "health" in evaluators)
+        return config.model_copy(update={"evaluation": EvaluationConfig(evaluators=chosen)})
 
     def folder(self, config: RunConfig) -> RunFolder:
         similarity = config.similarity.name if config.similarity else None

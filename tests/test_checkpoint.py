@@ -14,7 +14,7 @@ from genbench import GenbenchError
 from genbench.config import NetworkConfig, TrainingConfig
 from genbench.interfaces import Batch
 from genbench.networks import Blueprint
-from genbench.train.checkpoint import FORMAT, Progress, load_checkpoint, read_progress, save_checkpoint
+from genbench.train.checkpoint import FORMAT, Progress, load_checkpoint, read_progress, save_checkpoint, weights_sha256
 from genbench.train.optimisers import Optimisers, build_optimisers, dump_optimisers, step
 from genbench.train.weighting import WeightedSimilarity
 from genbench_similarities.elementwise import Mse
@@ -197,3 +197,15 @@ def test_a_progress_that_is_not_finite_is_never_written(saved: Path) -> None:
     with pytest.raises(ValueError, match="Out of range float"):
         save_checkpoint(saved, model, optimisers, Progress(window=[(["kl"], ["a"], [math.nan, 1.0])]), HASH)
     assert saved.read_bytes() == before
+
+
+def test_the_hash_of_weights_covers_all_that_is_learned_and_nothing_else() -> None:
+    (one, optimisers), (same, _), (other, _) = make(), make(), make(seed=1)
+    found = weights_sha256(one)
+    assert weights_sha256(same) == found != weights_sha256(other)
+    same.to(memory_format=torch.contiguous_format).eval()
+    assert weights_sha256(same) == found
+    move(one, optimisers)
+    assert weights_sha256(one) != found
+    next(buffer for name, buffer in same.named_buffers() if name.endswith("running_mean")).add_(1)
+    assert weights_sha256(same) != found, "running statistics are learned too"

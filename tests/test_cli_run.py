@@ -78,11 +78,13 @@ def send(monkeypatch: pytest.MonkeyPatch, after: Mapping[int, int]) -> None:
 def test_scores_go_to_stdout_and_talk_to_stderr(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "vae", "toyfaces", *TINY, "--evaluators", " mse ,"]) == 0
     out, err = capsys.readouterr()
-    title, heading, score, last = out.splitlines()
+    title, heading, score, *health, last = out.splitlines()
     assert title == "vae · mse · toyfaces · seed 0: ok"
     assert heading.split() == ["score", "value"]
     assert score.startswith("mse")
     assert score.rstrip().endswith("lower is better")
+    assert health, "nothing that has seen 64 images is well"
+    assert all(line.startswith("health: ") for line in health)
     assert last.startswith("64 images at ")
     assert "genbench compare" in last
     assert "64 of 64 images, " in err

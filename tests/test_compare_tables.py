@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from leaderboards import lost, make_record, only
 
 from genbench.compare import Cell, leaderboard
+from genbench.records import Check, Record
 from genbench.tables import clean, csv_text, duration, entry, json_text, markdown
 
 
@@ -99,3 +100,37 @@ def test_json_holds_everything_at_full_precision() -> None:
 def test_clean_text_is_one_printable_line(text: str) -> None:
     assert clean(text).isprintable()
     assert clean(clean(text)) == clean(text)
+
+
+def check(value: float, *, flagged: bool, name: str = "active-units") -> Check:
+    return Check(name=name, value=value, flagged=flagged, rule="at least 0.1", meaning="the decoder ignores z")
+
+
+def test_health_is_shown_as_a_flag_and_explained() -> None:
+    bad = [make_record("vae", seed=seed, checks=(check(0.01 * seed, flagged=True),)) for seed in (1, 2)]
+    good = [make_record("vae", seed=0, checks=(check(0.5, flagged=False),)), make_record("gan", None)]
+    (table,) = leaderboard([*bad, *good])
+    text = markdown([table])
+    assert "| model | similarity | seeds | health |" in text
+    assert "| vae | mse | 3 | 2 of 3 flagged |" in text
+    assert "| gan | – | 1 | – |" in text
+    assert "vae · mse, seeds 1, 2: active-units 0.01 to 0.02, not at least 0.1: the decoder ignores z" in table.notes
+    ok = leaderboard([make_record("vae", checks=(check(0.5, flagged=False),))])
+    assert "| vae | mse | 1 | ok |" in markdown(ok)
+    assert "health" not in markdown(leaderboard([make_record("vae")]))
+    lines = list(csv.DictReader(io.StringIO(csv_text([table]))))
+    told = {(line["model"], line["checked"], line["flagged"]) for line in lines}
+    assert told == {("vae", "3", "2"), ("gan", "0", "0")}
+    assert [row["flagged"] for row in json.loads(json_text([table]))["tables"][0]["rows"]] == [0, 2]
+
+
+def test_warnings_of_scores_are_told_once() -> None:
+    def warned(seed: int) -> Record:
+        record = make_record(seed=seed)
+        return record.model_copy(
+            update={"scores": tuple(s.model_copy(update={"warnings": ("too small",)}) for s in record.scores)}
+        )
+
+    table = only([warned(0), warned(1)])
+    assert [note for note in table.notes if "too small" in note] == ["mse: too small"]
+    assert len(table.columns) == 1

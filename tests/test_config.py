@@ -12,8 +12,10 @@ from genbench.config import (
     Component,
     DataConfig,
     EvaluationConfig,
+    EvaluatorConfig,
     NetworkConfig,
     RunConfig,
+    SamplingConfig,
     TrainingConfig,
 )
 
@@ -23,7 +25,7 @@ BASE = RunConfig(
     dataset=DataConfig(name="toyfaces", settings={"count": 256}, size=32),
     network=NetworkConfig(),
     training=TrainingConfig(images=1000),
-    evaluation=EvaluationConfig(evaluators=(Component(name="mse"),)),
+    evaluation=EvaluationConfig(evaluators=(EvaluatorConfig(name="mse"),)),
 )
 
 CHANGES: list[tuple[str, Any]] = [
@@ -52,7 +54,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("seed", 1),
 ]
 SAME_WEIGHTS: list[tuple[str, Any]] = [
-    ("evaluation.samples", 100),
+    ("evaluation.evaluators", [{"name": "mse", "sampling": {"samples": 100}}]),
     ("evaluation.evaluators", []),
     ("evaluation.evaluators", [{"name": "mse", "settings": {"x": 1}}]),
 ]
@@ -104,6 +106,13 @@ json_values = st.recursive(
     max_leaves=5,
 )
 components = st.builds(Component, name=st.text(), settings=st.dictionaries(st.text(), json_values, max_size=3))
+evaluators = st.builds(
+    EvaluatorConfig,
+    name=st.text(),
+    settings=st.dictionaries(st.text(), json_values, max_size=3),
+    variant=st.text(),
+    sampling=st.builds(SamplingConfig, samples=st.integers(2, 10**9), sampler=st.sampled_from(["prior", "gmm"])),
+)
 configs = st.builds(
     RunConfig,
     model=components,
@@ -116,7 +125,7 @@ configs = st.builds(
         learning_rate=st.floats(1e-300, 1),
         similarity_weight=st.just("auto") | st.floats(1e-300, 1e300),
     ),
-    evaluation=st.builds(EvaluationConfig, evaluators=st.lists(components, max_size=2).map(tuple)),
+    evaluation=st.builds(EvaluationConfig, evaluators=st.lists(evaluators, max_size=2).map(tuple)),
     seed=st.integers(0, 2**63 - 1),
 )
 

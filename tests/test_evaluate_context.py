@@ -1,97 +1,28 @@
-"""What evaluators are handed, and how they are run."""
+"""What evaluators are handed."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from contexts import CPU, LATENT, SIZE, Build, Diverged, Generator, Noisy, Plain, building, config, dataset
+from torch import Tensor
 
-import genbench
-from genbench.config import Component, RunConfig
-from genbench.data.packed import PackedDataset
+from genbench.config import SamplingConfig
 from genbench.errors import GenbenchError, NotApplicable
-from genbench.evaluate import context as context_module
+from genbench.evaluate import generation, measuring
 from genbench.evaluate.context import EvaluationContext
-from genbench.evaluate.evaluation import Evaluation, evaluate
 from genbench.evaluate.moments import measure
-from genbench.interfaces import Batch, Evaluator, Losses, Model, Posterior
-from genbench.plugins import Plugins
-from genbench.records import Score
-
-CPU = torch.device("cpu")
-SIZE, LATENT = 4, 16
-
-
-class Plain(Model):
-    """Decodes a latent to the image that has its values, and encodes it back."""
-
-    def __init__(self) -> None:
-        nn.Module.__init__(self)
-        self.norm = nn.BatchNorm1d(LATENT, affine=False)
-
-    def losses(self, batch: Batch) -> Losses:
-        raise NotImplementedError
-
-    def encode(self, batch: Batch) -> Posterior:
-        mean = batch.images.flatten(1)
-        return Posterior(mean, torch.full_like(mean, 5.0))
-
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        return self.norm(latents).unflatten(1, (1, SIZE, SIZE))
-
-
-class Generator(Plain):
-    def encode(self, batch: Batch) -> Posterior:
-        raise NotApplicable("no encoder")
-
-
-class Diverged(Plain):
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        return super().decode(latents) * float("nan")
-
-
-class Noisy(Plain):
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        return super().decode(latents) + torch.randn(len(latents), 1, SIZE, SIZE)
-
-
-def dataset(count: int = 40) -> PackedDataset:
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (count, SIZE, SIZE, 1), dtype=np.uint8)
-    splits = (np.arange(count) % 4 % 3).astype(np.uint8)
-    attributes = generator.integers(0, 2, (count, 2), dtype=np.uint8)
-    return PackedDataset("noise", SIZE, 1, "f" * 64, images, splits, attributes, ("a", "b"), (), ())
-
-
-def config(seed: int = 0) -> RunConfig:
-    return RunConfig.model_validate(
-        {
-            "model": {"name": "plain"},
-            "similarity": None,
-            "dataset": {"name": "noise", "size": SIZE},
-            "network": {"latent_size": LATENT},
-            "training": {"images": 1},
-            "evaluation": {"samples": 30},
-            "seed": seed,
-        }
-    )
-
-
-Build = Callable[..., EvaluationContext]
+from genbench.evaluate.samplers import FITTED_TO
+from genbench.evaluate.subjects import Real, Reconstructed, Sampled, Subject
+from genbench.interfaces import DataRequest, Dataset, ImageSet
 
 
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
-    def build(
-        model: Model | None = None, seed: int = 0, batch_size: int = 7, data: PackedDataset | None = None
-    ) -> EvaluationContext:
-        return EvaluationContext(model or Plain(), data or dataset(), config(seed), CPU, tmp_path, batch_size)
-
-    return build
+    return building(tmp_path)
 
 
 def test_real_images_are_the_splits_in_order(build: Build) -> None:
@@ -136,7 +67,7 @@ def test_the_prior_is_normal(build: Build) -> None:
 
 
 def test_more_samples_begin_with_the_fewer(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_module, "NOISE_BLOCK", 16)
+    monkeypatch.setattr(generation, "NOISE_BLOCK", 16)
     few, many = (torch.cat(list(build().samples(count))) for count in (10, 50))
     assert len(few) == 10
     assert torch.equal(few, many[:10])
@@ -144,7 +75,7 @@ def test_more_samples_begin_with_the_fewer(build: Build, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("kept", [0, 10**9])
 def test_samples_are_the_same_each_time(build: Build, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_module, "KEPT_BYTES", kept)
+    monkeypatch.setattr(generation, "KEPT_BYTES", kept)
     context = build(Noisy())
     assert torch.equal(torch.cat(list(context.samples(30))), torch.cat(list(context.samples(30))))
 
@@ -212,8 +143,8 @@ class Pixels:
         return images.flatten(1).float()
 
 
-@pytest.mark.parametrize("subject", [("real", "test"), ("samples", 30), ("reconstructions", "test")])
-def test_moments_are_measured_once_whatever_the_batch(build: Build, subject: Any) -> None:
+@pytest.mark.parametrize("subject", [Real("test"), Sampled(30), Reconstructed("test")])
+def test_moments_are_measured_once_whatever_the_batch(build: Build, subject: Subject) -> None:
     extractor, context = Pixels(), build()
     found = context.moments(extractor, subject)
     calls = extractor.calls
@@ -221,170 +152,102 @@ def test_moments_are_measured_once_whatever_the_batch(build: Build, subject: Any
     assert extractor.calls == calls
     other = build(batch_size=3).moments(Pixels(), subject)
     torch.testing.assert_close(found.covariance, other.covariance)
-    images = {"real": context.real("test"), "samples": context.samples(30)}.get(subject[0])
-    if images is not None:
+    if not isinstance(subject, Reconstructed):
+        images = context.samples(30) if isinstance(subject, Sampled) else context.real("test")
         torch.testing.assert_close(found.mean, measure([extractor(torch.cat(list(images)))]).mean)
 
 
 def test_moments_of_real_images_serve_the_next_run(build: Build) -> None:
     first, second, third = Pixels(), Pixels(), Pixels()
-    found = build().moments(first, ("real", "test"))
-    again = build().moments(second, ("real", "test"))
+    found = build().moments(first, Real("test"))
+    again = build().moments(second, Real("test"))
     assert second.calls == 0
     assert again.count == found.count
     assert torch.equal(again.covariance, found.covariance)
-    build(data=replace(dataset(), fingerprint="other")).moments(third, ("real", "test"))
+    build(data=replace(dataset(), fingerprint="other")).moments(third, Real("test"))
     assert third.calls == first.calls
 
 
-def one(value: float = 1.0, name: str = "one", **more: Any) -> Score:
-    return Score(name=name, value=value, direction="lower", protocol={"split": "test"}, **more)
-
-
-class Good(Evaluator):
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
-        yield one()
-
-
-class Random(Evaluator):
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
-        yield one(torch.rand(()).item())
-
-
-@dataclass(frozen=True)
-class ValueSettings:
-    value: Annotated[float, "what to yield"] = 2.0
-
-
-class Set(Evaluator):
-    def __init__(self, settings: ValueSettings) -> None:
-        self.settings = settings
-
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
-        yield one(self.settings.value)
-
-
-class Broken(Evaluator):
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
-        yield one(name="before")
-        raise ZeroDivisionError("float division")
-
-
-class Inapplicable(Evaluator):
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
-        raise NotApplicable("needs wings", "grow some")
-
-
-class Nan(Evaluator):
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
-        yield one(float("nan"))
-
-
-class HiddenNan(Evaluator):
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
-        yield one().model_copy(update={"details": {"part": float("inf")}})
-
-
-class NoScore(Evaluator):
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
-        yield 3  # type: ignore[misc]
-
-
-class Exits(Evaluator):
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
-        raise SystemExit(3)
-
-
-class Sampling(Evaluator):
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
-        images = torch.cat(list(context.samples(20)))
-        yield one(images.float().mean().item())
-
-
-EVALUATORS = (Good, Random, Set, Broken, Inapplicable, Nan, HiddenNan, NoScore, Exits, Sampling)
-
-
-class Declaring:
-    @genbench.hookimpl
-    def genbench_evaluators(self) -> Iterator[genbench.EvaluatorSpec]:
-        for cls in EVALUATORS:
-            settings = "evaluators:ValueSettings" if cls is Set else None
-            yield genbench.EvaluatorSpec(cls.__name__.lower(), "", f"evaluators:{cls.__name__}", settings, version=7)
-
-
-@pytest.fixture
-def plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
-    # pytest imports this file under a name that is no target's; resolve in its own namespace instead.
-    monkeypatch.setattr(Plugins, "resolve", lambda self, target: globals()[target.partition(":")[2]])
-    return Plugins.of(Declaring())
-
-
-def run(context: EvaluationContext, plugins: Plugins, *names: str, **settings: Any) -> Evaluation:
-    said: list[str] = []
-    components = tuple(Component(name=name, settings=settings) for name in names)
-    found = evaluate(context, plugins, components, said.append)
-    assert len(said) >= len(names)
-    return found
-
-
-def test_protocols_are_completed(build: Build, plugins: Plugins) -> None:
-    (score,) = run(build(), plugins, "good").scores
-    assert score.protocol == {
-        "split": "test",
-        "evaluator": "good",
-        "evaluator_version": 7,
-        "dataset": "noise",
-        "dataset_size": SIZE,
-        "dataset_fingerprint": "f" * 64,
-    }
-
-
-def test_what_goes_wrong_costs_no_other_its_score(build: Build, plugins: Plugins) -> None:
-    found = run(build(), plugins, "broken", "inapplicable", "nan", "hiddennan", "noscore", "exits", "missing", "good")
-    assert [s.name for s in found.scores] == ["before", "one"]
-    assert [(u.evaluator, u.reason) for u in found.skipped] == [("inapplicable", "needs wings")]
-    reasons = {u.evaluator: u.reason for u in found.failures}
-    assert set(reasons) == {"broken", "nan", "hiddennan", "noscore", "exits", "missing"}
-    assert reasons["broken"] == "ZeroDivisionError: float division"
-    assert reasons["nan"] == "score's value is not a finite number"
-    assert reasons["hiddennan"] == "`one`: part is not a finite number"
-    assert "yielded int, expected Score" in reasons["noscore"]
-    assert "unknown evaluator `missing`" in reasons["missing"]
-
-
-def test_a_diverged_models_images_fail_and_the_rest_is_kept(build: Build, plugins: Plugins) -> None:
-    found = run(build(Diverged()), plugins, "sampling", "good")
-    assert [u.evaluator for u in found.failures] == ["sampling"]
-    assert "not finite" in found.failures[0].reason
-    assert [s.name for s in found.scores] == ["one"]
-
-
-def test_settings_reach_the_evaluator(build: Build, plugins: Plugins) -> None:
-    assert run(build(), plugins, "set").scores[0].value == 2.0
-    assert run(build(), plugins, "set", value=5.0).scores[0].value == 5.0
-    assert "no setting `valu`" in run(build(), plugins, "set", valu=5.0).failures[0].reason
-
-
-def test_scores_depend_on_neither_the_order_nor_the_callers_randomness(build: Build, plugins: Plugins) -> None:
-    torch.manual_seed(1)
-    forth = run(build(Noisy()), plugins, "random", "sampling").scores
-    torch.manual_seed(2)
-    back = run(build(Noisy()), plugins, "sampling", "random").scores
-    assert {(s.protocol["evaluator"], s.value) for s in forth} == {(s.protocol["evaluator"], s.value) for s in back}
-    assert run(build(seed=1), plugins, "random").scores[0].value != forth[0].value
-
-
-def test_precision_is_full_meanwhile_and_as_before_afterwards(
-    build: Build, plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("subject", [Real("test"), Sampled(30), Reconstructed("test")])
+@pytest.mark.parametrize("room", [0, 100, 2**20])
+def test_features_are_those_of_the_moments(
+    build: Build, monkeypatch: pytest.MonkeyPatch, subject: Subject, room: int
 ) -> None:
-    seen = []
-    monkeypatch.setattr(
-        Good, "evaluate", lambda self, context: seen.append(torch.get_float32_matmul_precision()) or [one()]
-    )
-    torch.set_float32_matmul_precision("high")
-    try:
-        run(build(), plugins, "good")
-        assert seen == ["highest"]
-        assert torch.get_float32_matmul_precision() == "high"
-    finally:
-        torch.set_float32_matmul_precision("highest")
+    monkeypatch.setattr(measuring, "FEATURE_BYTES", room)
+    context = build()
+    for limit in (4, None, 8, 2):
+        few = context.features(Pixels(), subject, limit)
+        assert few.dtype == torch.float32
+        found = context.moments(Pixels(), subject)
+        everything = context.features(Pixels(), subject)
+        torch.testing.assert_close(measure([everything]).covariance, found.covariance)
+        assert len(everything) == found.count
+        assert torch.equal(few, everything[:limit])
+
+
+def test_features_that_moments_are_made_of_are_computed_once(build: Build) -> None:
+    extractor, context = Pixels(), build()
+    context.moments(extractor, Sampled(30))
+    calls = extractor.calls
+    context.features(extractor, Sampled(30), 20)
+    context.features(extractor, Sampled(30))
+    assert extractor.calls == calls
+
+
+def test_features_of_real_images_serve_the_next_run_and_a_spoiled_file_is_replaced(
+    build: Build, tmp_path: Path
+) -> None:
+    first, second = Pixels(), Pixels()
+    found = build().features(first, Real("test"), 8)
+    assert torch.equal(build().features(second, Real("test"), 8), found)
+    assert second.calls == 0
+    for file in (tmp_path / "features").glob("*.safetensors"):
+        file.write_bytes(b"spoiled")
+    assert torch.equal(build().features(second, Real("test"), 8), found)
+    assert second.calls > 0
+
+
+def test_samples_of_another_sampler_are_other_samples(build: Build) -> None:
+    data = dataset(400)
+    context = build(data=data)
+    prior = torch.cat(list(context.samples(30)))
+    with context.given(SamplingConfig(sampler="gmm", gmm_components=2)):
+        fitted, latents = torch.cat(list(context.samples(30))), context.sample_latents(2000)
+        assert context.facts(context.sampled(30)) == {
+            "generated": "samples",
+            "generated_images": 30,
+            "sampler": "gmm",
+            "gmm_components": 2,
+            "gmm_fitted_to": FITTED_TO,
+        }
+    assert context.sampling.sampler == "prior"
+    assert not torch.equal(prior, fitted)
+    assert torch.equal(torch.cat(list(context.samples(30))), prior)
+    posterior = context.posteriors("train")
+    spread = (posterior.mean.var(0) + posterior.log_variance.exp().mean(0)).sqrt()  # of z, not of its mean
+    torch.testing.assert_close(latents.std(0), spread, rtol=0.25, atol=0.0)
+
+
+def test_posteriors_are_the_encoders(build: Build) -> None:
+    context = build()
+    posterior = context.posteriors("test")
+    assert torch.equal(posterior.mean, context.latents("test"))
+    assert posterior.log_variance.shape == posterior.mean.shape
+
+
+def test_counterfactuals_are_the_data_sets(build: Build, tmp_path: Path) -> None:
+    class Inverting(Dataset):
+        def prepare(self, request: DataRequest) -> ImageSet:
+            raise NotImplementedError
+
+        def counterfactuals(self, indices: Any, attribute: str, size: int) -> Any:
+            assert (attribute, size) == ("a", SIZE)
+            return 255 - data.images[indices]
+
+    data = dataset()
+    context = EvaluationContext(Plain(), data, config(), CPU, tmp_path, source=Inverting())
+    expected = 255 - torch.cat(list(context.real("test")))
+    assert torch.equal(context.counterfactuals("test", "a"), expected)
+    assert torch.equal(context.counterfactuals("test", "a", 3), expected[:3])
+    with pytest.raises(NotApplicable, match="`noise` has no counterfactuals"):
+        build().counterfactuals("test", "a")

@@ -14,9 +14,10 @@ from torch.utils._pytree import tree_leaves
 
 from genbench.config import RunConfig
 from genbench.data.packed import PackedDataset
-from genbench.evaluate import context as context_module
-from genbench.evaluate.context import EvaluationContext, Subject
+from genbench.evaluate import generation, measuring
+from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.keeping import Kept
+from genbench.evaluate.subjects import Real, Reconstructed, Sampled, Subject
 from genbench.interfaces import Batch, Losses, Model, Posterior
 
 CPU = torch.device("cpu")
@@ -104,12 +105,15 @@ def build(tmp_path: Path) -> Build:
     return build
 
 
-@pytest.mark.parametrize("kind", ["samples", "real", "reconstructions"])
-def test_moments_take_the_same_memory_for_any_number_of_images(build: Build, kind: str) -> None:
+@pytest.mark.parametrize("kind", [Sampled, Real, Reconstructed])
+def test_moments_take_the_same_memory_for_any_number_of_images(
+    build: Build, monkeypatch: pytest.MonkeyPatch, kind: Callable[[Any], Subject]
+) -> None:
+    monkeypatch.setattr(measuring, "FEATURE_BYTES", 1000)
+
     def peak(count: int) -> int:
-        subject: Any = (kind, count) if kind == "samples" else (kind, "test")
         context = build(count=count)
-        return peak_bytes(lambda: context.moments(Corners(), subject))
+        return peak_bytes(lambda: context.moments(Corners(), kind(count if kind is Sampled else "test")))
 
     few, many = peak(FEW), peak(MANY)
     assert few > BATCH * SIZE**2, "nothing was counted"
@@ -126,7 +130,7 @@ def test_what_an_evaluator_asks_for_is_kept_within_a_limit(build: Build, monkeyp
         for _ in context.samples(count):
             pass
 
-    monkeypatch.setattr(context_module, "KEPT_BYTES", 10 * BATCH * SIZE**2)
+    monkeypatch.setattr(generation, "KEPT_BYTES", 10 * BATCH * SIZE**2)
     peaks = []
     for count in (FEW, MANY):
         context = build()
@@ -141,7 +145,7 @@ def test_samples_that_an_evaluator_asked_for_serve_every_extractor(build: Build)
     expected = torch.cat(list(context.samples(FEW)))
     decoded = model.decoded
     for extractor in (Corners("one"), Corners("other")):
-        found = context.moments(extractor, ("samples", FEW))
+        found = context.moments(extractor, Sampled(FEW))
         torch.testing.assert_close(found.mean, Corners()(expected).double().mean(0))
     assert model.decoded == decoded
 
@@ -168,21 +172,21 @@ def test_extractors_that_differ_in_their_facts_alone_are_two(build: Build) -> No
         def __call__(self, images: Tensor) -> Tensor:
             return super().__call__(images) + 1
 
-    context, subject = build(), ("samples", FEW)
-    plain, brighter = (context.moments(e, subject) for e in (Corners(add="0"), Brighter(add="1")))  # type: ignore[arg-type]
+    context, subject = build(), Sampled(FEW)
+    plain, brighter = (context.moments(e, subject) for e in (Corners(add="0"), Brighter(add="1")))
     torch.testing.assert_close(brighter.mean, plain.mean + 1)
 
 
-@pytest.mark.parametrize("subject", [("samples", 40), ("real", "test")])
+@pytest.mark.parametrize("subject", [Sampled(40), Real("test")])
 def test_who_writes_to_images_spoils_them_for_nobody(build: Build, subject: Subject) -> None:
     context = build()
 
     def images() -> Tensor:
-        return torch.cat(list(context.samples(40) if subject[0] == "samples" else context.real("test")))
+        return torch.cat(list(context.samples(40) if isinstance(subject, Sampled) else context.real("test")))
 
     before = images()
     for _ in range(2):
-        for batch in context.samples(40) if subject[0] == "samples" else context.real("test"):
+        for batch in context.samples(40) if isinstance(subject, Sampled) else context.real("test"):
             batch.zero_()
     assert torch.equal(images(), before)
 

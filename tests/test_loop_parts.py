@@ -12,7 +12,7 @@ from genbench import GenbenchError
 from genbench.interfaces import Gradients
 from genbench.store import RunFolder
 from genbench.train.checkpoint import Progress
-from genbench.train.curve import Curve
+from genbench.train.curve import Curve, read_curve
 from genbench.train.ledger import Ledger
 from genbench.train.precision import autocast, choose_precision, training_in
 
@@ -114,3 +114,10 @@ def test_bfloat16_is_for_products_alone() -> None:
         assert torch.nn.functional.linear(x, torch.ones(4, 3)).dtype == torch.bfloat16
     with autocast("float32", CPU):
         assert torch.nn.functional.linear(x, torch.ones(4, 3)).dtype == torch.float32
+
+
+def test_a_curve_is_read_without_what_a_kill_cut_off(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert read_curve(folder) == ()
+    folder.curve_path.write_text('{"images_seen": 64.0, "kl": 2}\n{"images_seen": 128.0, "kl": 1.5}\n{"images_se')
+    assert read_curve(folder) == ({"images_seen": 64.0, "kl": 2.0}, {"images_seen": 128.0, "kl": 1.5})

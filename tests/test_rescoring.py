@@ -10,9 +10,9 @@ from bench import BATCH, STEPS, Bench, Blobs, One, Watch
 from leaderboards import make_record
 
 from genbench import GenbenchError
-from genbench.config import Component, EvaluationConfig
+from genbench.config import EvaluationConfig, EvaluatorConfig, SamplingConfig
 from genbench.evaluate.merging import merge, missing
-from genbench.records import Plugin, Record, Score, Unscored
+from genbench.records import Check, Plugin, Record, Score, Unscored
 from genbench.store import read_record
 
 
@@ -68,8 +68,8 @@ def test_other_settings_replace_a_score(bench: Bench) -> None:
     watch = Watch()
     bench.finish(bench.config(evaluators=("one",), settings=("evaluation.samples=50",)), watch)
     again = bench.finish(bench.config(evaluators=("mse", "one"), settings=("evaluation.samples=50",)), watch)
-    assert evaluated(watch) == ["one", "mse"], "mse was there with another number of samples"
-    assert [s.name for s in again.scores] == ["one", "mse"]
+    assert evaluated(watch) == ["one"], "mse looks at no samples"
+    assert [s.name for s in again.scores] == ["mse", "one"]
 
 
 def test_a_run_whose_weights_are_gone_is_trained_and_scored_anew(bench: Bench) -> None:
@@ -157,11 +157,11 @@ def test_an_evaluator_that_lacks_memory_fails_the_run_which_is_tried_again(
 # The pure part.
 
 
-def scored(*parts: Component, samples: int = 100, value: float = 1.0, **unscored: tuple[Unscored, ...]) -> Record:
+def scored(*parts: EvaluatorConfig, value: float = 1.0, **changes: object) -> Record:
     """Return a record with one score of each of these evaluators that is neither skipped nor failed."""
     base = make_record()
-    silent = {u.evaluator for group in unscored.values() for u in group}
-    evaluation = EvaluationConfig(evaluators=parts, samples=samples).model_dump(mode="json")
+    unscored = [*changes.get("skipped", ()), *changes.get("failures", ())]  # type: ignore[call-overload]
+    evaluation = EvaluationConfig(evaluators=parts).model_dump(mode="json")
     return base.model_copy(
         update={
             "config": {**base.config, "evaluation": evaluation},
@@ -169,42 +169,47 @@ def scored(*parts: Component, samples: int = 100, value: float = 1.0, **unscored
                 Plugin(kind="model", name="one", distribution="d", version="1"),
                 *(Plugin(kind="evaluator", name=p.name, distribution="d", version="1") for p in parts),
             ),
-            "scores": tuple(
-                Score(
-                    name=f"{p.name}-score", value=value, direction="lower", protocol={"evaluator": p.name, "n": samples}
-                )
-                for p in parts
-                if p.name not in silent
-            ),
-            **unscored,
+            "scores": tuple(a_score(p, value) for p in parts if p.label not in {u.evaluator for u in unscored}),
+            **changes,
         }
     )
 
 
-def part(name: str, **settings: object) -> Component:
-    return Component(name=name, settings=settings)
+def a_score(part: EvaluatorConfig, value: float) -> Score:
+    """Return a score on samples, unless the evaluator's name begins with an underscore."""
+    sampled = {} if part.name.startswith("_") else part.sampling.facts()
+    return Score(
+        name=f"{part.label}-score", value=value, direction="lower", protocol={"evaluator": part.label, **sampled}
+    )
+
+
+def part(name: str, samples: int = 100, sampler: str = "prior", **settings: object) -> EvaluatorConfig:
+    name, _, variant = name.partition(":")
+    sampling = SamplingConfig.model_validate({"samples": samples, "sampler": sampler})
+    return EvaluatorConfig(name=name, settings=settings, variant=variant, sampling=sampling)
 
 
 @pytest.mark.parametrize(
-    ("asked", "samples", "expected"),
+    ("asked", "expected"),
     [
-        ((part("a", k=1),), 100, ()),
-        ((part("b"), part("a", k=1)), 100, ()),
-        ((part("a", k=2), part("b")), 100, ("a",)),
-        ((part("a"), part("b")), 100, ("a",)),
-        ((part("c"), part("a", k=1)), 100, ("c",)),
-        ((part("b"), part("a", k=1)), 99, ("b", "a")),
-        ((), 99, ()),
-        ((part("t", pair=(1, 2)),), 100, ()),
+        ((part("a", k=1),), ()),
+        ((part("b"), part("a", k=1)), ()),
+        ((part("a", k=2), part("b")), ("a",)),
+        ((part("a"), part("b")), ("a",)),
+        ((part("c"), part("a", k=1)), ("c",)),
+        ((part("b", 99), part("a", 99, k=1)), ("b", "a")),
+        ((part("b", sampler="gmm"),), ("b",)),
+        ((part("b:x"),), ("b:x",)),
+        ((), ()),
+        ((part("t", pair=(1, 2)),), ()),
     ],
 )
-def test_missing_is_what_is_new_or_differs(
-    asked: tuple[Component, ...], samples: int, expected: tuple[str, ...]
-) -> None:
+def test_missing_is_what_is_new_or_differs(asked: tuple[EvaluatorConfig, ...], expected: tuple[str, ...]) -> None:
     record = scored(part("a", k=1), part("b"), part("t", pair=(1, 2)))
     for found in (record, Record.model_validate_json(json.dumps(record.model_dump()))):
-        todo = missing(found, EvaluationConfig(evaluators=asked, samples=samples), retry_unscored=False)
-        assert tuple(c.name for c in todo) == expected
+        todo = missing(found, EvaluationConfig(evaluators=asked))
+        assert tuple(c.label for c in todo) == expected
+        assert missing(found, EvaluationConfig(evaluators=asked), again=True) == asked
 
 
 def test_what_was_skipped_or_failed_is_tried_again_where_that_is_asked_for() -> None:
@@ -214,15 +219,23 @@ def test_what_was_skipped_or_failed_is_tried_again_where_that_is_asked_for() -> 
         "failures": (Unscored(evaluator="c", reason="bug"),),
     }
     record = scored(*parts, **unscored)
-    asked = EvaluationConfig(evaluators=parts[:2], samples=100)
-    assert missing(record, asked, retry_unscored=False) == ()
+    asked = EvaluationConfig(evaluators=parts[:2])
+    assert missing(record, asked) == ()
     assert missing(record, asked, retry_unscored=True) == parts[:1]
 
 
-@pytest.mark.parametrize("config", [{}, {"evaluation": None}, {"evaluation": {"samples": 100}}])
+@pytest.mark.parametrize(
+    "config", [{}, {"evaluation": None}, {"evaluation": {"samples": 100}}, {"evaluation": {"evaluators": [{"x": 1}]}}]
+)
 def test_a_record_that_lists_nothing_lacks_everything(config: Mapping[str, object]) -> None:
     record = make_record(config=dict(config))
-    assert missing(record, EvaluationConfig(evaluators=(part("a"),), samples=100), retry_unscored=False) == (part("a"),)
+    assert missing(record, EvaluationConfig(evaluators=(part("a"),))) == (part("a"),)
+
+
+def test_records_that_have_one_number_of_samples_for_all_are_understood() -> None:
+    evaluation = {"samples": 100, "evaluators": [{"name": "a", "settings": {}}]}
+    record = make_record(config={"evaluation": evaluation})
+    assert missing(record, EvaluationConfig(evaluators=(part("a"), part("b")))) == (part("b"),)
 
 
 def test_what_is_computed_anew_replaces_all_that_was_known_of_it() -> None:
@@ -247,10 +260,30 @@ def test_what_is_computed_anew_replaces_all_that_was_known_of_it() -> None:
     assert Record.model_validate_json(json.dumps(record.model_dump())) == record
 
 
-def test_scores_on_other_samples_stay_but_are_listed_no_more() -> None:
-    record = merge(scored(part("a"), part("b")), scored(part("b"), samples=7))
-    assert [(s.name, s.protocol["n"]) for s in record.scores] == [("a-score", 100), ("b-score", 7)]
-    assert listed(record) == ["b"]
-    assert missing(record, EvaluationConfig(evaluators=(part("a"), part("b")), samples=7), retry_unscored=False) == (
-        part("a"),
-    )
+def test_scores_on_other_samples_stay_and_are_not_computed_again() -> None:
+    record = merge(scored(part("a"), part("_b")), scored(part("a", 7), part("_b", 7), value=2.0))
+    assert [(s.name, s.value) for s in record.scores] == [("a-score", 1.0), ("a-score", 2.0), ("_b-score", 2.0)]
+    both = EvaluationConfig(evaluators=(part("a"), part("a", 7)))
+    assert missing(record, both) == ()
+    third = merge(record, scored(part("a", sampler="gmm"), value=3.0))
+    assert [s.value for s in third.scores] == [1.0, 2.0, 2.0, 3.0]
+    assert [s.value for s in merge(third, scored(part("a"), value=4.0)).scores] == [2.0, 2.0, 3.0, 4.0]
+
+
+def test_variants_of_one_evaluator_stand_side_by_side() -> None:
+    record = merge(scored(part("fd:x"), part("fd")), scored(part("fd:y")))
+    assert [s.name for s in record.scores] == ["fd:x-score", "fd-score", "fd:y-score"]
+    assert [p.name for p in record.plugins if p.kind == "evaluator"] == ["fd"]
+    assert [s.name for s in merge(record, scored(part("fd:x"))).scores] == ["fd-score", "fd:y-score", "fd:x-score"]
+
+
+def test_checks_are_replaced_by_name() -> None:
+    old, new = (Check(name="a", value=v, flagged=False, rule="", meaning="") for v in (1.0, 2.0))
+    other = old.model_copy(update={"name": "b"})
+    assert merge(scored(checks=(old, other)), scored(checks=(new,))).checks == (other, new)
+
+
+def test_scores_of_other_weights_are_not_added() -> None:
+    with pytest.raises(GenbenchError, match="the weights are not those that were scored"):
+        merge(scored(part("a"), weights_sha256="1" * 64), scored(part("b"), weights_sha256="2" * 64))
+    assert merge(scored(part("a")), scored(part("b"), weights_sha256="2" * 64)).weights_sha256 == "2" * 64

@@ -12,7 +12,7 @@ import genbench
 from genbench import GenbenchError
 from genbench.config import RunConfig
 from genbench.plugins import Plugins
-from genbench.resolution import RunRequest, build_part, build_settings, resolve
+from genbench.resolution import RunRequest, build_part, build_settings, resolve, resolve_evaluation
 from genbench_vaegan.settings import VaeGanSettings
 
 REQUEST = RunRequest(model="vaegan", dataset="toyfaces")
@@ -84,8 +84,8 @@ def test_what_is_asked_goes_over_the_defaults(plugins: Plugins) -> None:
     assert (config.network.width, config.network.latent_size) == (0.5, 8)
     assert (config.training.images, config.training.batch_size, config.training.learning_rate) == (123, 16, 1e-4)
     assert config.training.similarity_weight == 2.5
-    assert config.evaluation.samples == 50
-    assert [e.name for e in config.evaluation.evaluators] == ["attributes", "mse"]
+    assert [e.name for e in config.evaluation.evaluators] == ["attributes", "mse", "health"]
+    assert [e.sampling.samples for e in config.evaluation.evaluators[:2]] == [50, 10_000], "mse looks at no samples"
     assert config.evaluation.evaluators[0].settings["strength"] == 2.0
 
 
@@ -135,10 +135,10 @@ def test_no_evaluators(plugins: Plugins) -> None:
         ("similarity.reduction=men", "`dis-l`: setting `reduction` is 'men'", "show dis-l"),
         ("dataset.count=9", "`toyfaces`: setting `count` is '9'", "show toyfaces"),
         ("dataset.size=16", "`toyfaces` has no setting `size`", "show toyfaces"),
-        ("evaluation.sampels=9", "evaluation has no setting `sampels`", "did you mean `samples`?"),
+        ("evaluation.sampels=9", "evaluation has no setting `sampels`", "did you mean `samples` or `sampler`?"),
         ("evaluation.evaluators=mse", "setting `evaluation.evaluators`", "--evaluators"),
-        ("evaluation.fad.x=1", "evaluator `fad` is not part of this run", "did you mean `fid`?"),
-        ("evaluation.attributes.strenght=1", "`attributes` has no setting `strenght`", "did you mean `strength`?"),
+        ("evaluation.fad.x=1", "evaluator `fad` is not part of this run", "`fid`?"),
+        ("evaluation.attributes.strenght=1", "`attributes` has no setting `strenght`", "`strength` or `strengths`?"),
     ],
 )
 def test_a_wrong_setting_is_refused(plugins: Plugins, setting: str, message: str, hint: str | None) -> None:
@@ -153,10 +153,53 @@ def test_a_setting_given_twice_is_refused(plugins: Plugins) -> None:
     assert error.message == "setting `network.width` is given twice"
 
 
+def test_an_evaluator_may_be_asked_for_in_several_variants(plugins: Plugins) -> None:
+    names = ("fd:torchvision:resnet18", "fd", "kid:dinov2", "fd:attributes")
+    found = resolve_evaluation(plugins, names, ("evaluation.fd.reference=train", "evaluation.sampler=gmm"))
+    assert [e.label for e in found.evaluators] == ["fd:torchvision:resnet18", "fd", "kid:dinov2", "health"]
+    assert [e.settings.get("extractor") for e in found.evaluators[:3]] == [
+        "torchvision:resnet18",
+        "attributes",
+        "dinov2",
+    ]
+    assert [e.settings.get("reference") for e in found.evaluators[:3]] == ["train", "train", "test"]
+    assert {e.sampling.sampler for e in found.evaluators[:3]} == {"gmm"}
+    by_setting = resolve_evaluation(plugins, ("fd",), ("evaluation.fd.extractor=torchvision:resnet18",))
+    assert by_setting.evaluators[0].label == "fd:torchvision:resnet18"
+
+
+def test_what_runs_always_is_added_unless_nothing_is_asked_for(plugins: Plugins) -> None:
+    assert [e.name for e in resolve_evaluation(plugins, ("mse",), ()).evaluators] == ["mse", "health"]
+    assert [e.name for e in resolve_evaluation(plugins, ("health", "mse"), ()).evaluators] == ["health", "mse"]
+    assert resolve_evaluation(plugins, (), ()).evaluators == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "message"),
+    [
+        (("mse:x",), (), "evaluator `mse` has no variants, so not `mse:x`"),
+        (("fd:a",), ("evaluation.fd.extractor=b",), "`fd:a` and the setting `evaluation.fd.extractor` say the same"),
+        (("mse",), ("gamma=1",), "setting of the model: it belongs to training"),
+        (("mse",), ("training.images=1",), "setting of the training: it belongs to training"),
+        (("mse",), ("evaluation.sampler=posterior",), "input should be 'prior' or 'gmm'"),
+        (("mse",), ("evaluation.samples=1",), "greater than or equal to 2"),
+        (("sme",), (), "unknown evaluator `sme`"),
+        (("fd:dinov3",), (), "unknown extractor `dinov3`"),
+        (("kid:torchvision",), (), "`torchvision`"),
+    ],
+)
+def test_a_wrong_evaluation_is_refused(
+    plugins: Plugins, names: tuple[str, ...], settings: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(GenbenchError) as caught:
+        resolve_evaluation(plugins, names, settings)
+    assert message in caught.value.message
+
+
 def test_an_evaluator_that_is_not_asked_for_can_not_be_set(plugins: Plugins) -> None:
     error = refusal(plugins, evaluators=("mse",), settings=("evaluation.attributes.strength=2",))
     assert error.message == "setting `evaluation.attributes.strength`: evaluator `attributes` is not part of this run"
-    assert error.hint == "it runs: mse"
+    assert error.hint == "it runs: health, mse"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +208,7 @@ def test_an_evaluator_that_is_not_asked_for_can_not_be_set(plugins: Plugins) -> 
         ({"model": "vagan"}, "unknown model `vagan`", "did you mean `vaegan` or `gan`? see `genbench list models`"),
         ({"dataset": "celba"}, "unknown dataset `celba`", "did you mean `celeba`? see `genbench list datasets`"),
         ({"similarity": "disl"}, "unknown similarity `disl`", "did you mean `dis-l`?"),
-        ({"evaluators": ("fdi",)}, "unknown evaluator `fdi`", "did you mean `fid`?"),
+        ({"evaluators": ("fdi",)}, "unknown evaluator `fdi`", "`fid`?"),
         ({"preset": "quik"}, "unknown preset `quik`", "did you mean `quick`?"),
         ({"preset": "large"}, "unknown preset `large`", "known: quick"),
         ({"similarity_weight": "much"}, "--similarity-weight is 'much', expected `auto` or a number over 0", ""),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
-from genbench.config import EvaluationConfig, Frozen, NetworkConfig, RunConfig, TrainingConfig
+from genbench.comparability import grouped
+from genbench.config import Frozen, NetworkConfig, RunConfig, SamplingConfig, TrainingConfig
 from genbench.plugins import Plugins
 from genbench.resolution import PRESETS, RunRequest, resolve
 from genbench.train.place import Place
@@ -61,9 +62,9 @@ def _sections() -> str:
     sections: dict[str, type[Frozen]] = {
         "network": NetworkConfig,
         "training": TrainingConfig,
-        "evaluation": EvaluationConfig,
+        "evaluation": SamplingConfig,
     }
-    keys = {name: [key for key in model.model_fields if key != "evaluators"] for name, model in sections.items()}
+    keys = {name: list(model.model_fields) for name, model in sections.items()}
     lines = [f"  {name}: {', '.join(names)}" for name, names in keys.items()]
     return "\n".join(["\b", "Settings of every run, as -s SECTION.KEY=VALUE:", *lines])
 
@@ -93,8 +94,8 @@ def _sections() -> str:
 @click.option(
     "--evaluators",
     metavar="A,B,...",
-    help="Compute these scores, instead of all that run by default; of a finished run, also those that "
-    "were skipped. `none` for none.",
+    help="Compute these scores (NAME or NAME:VARIANT), instead of all that run by default; of a finished run, also "
+    "those that were skipped. `none` for none.",
 )
 @click.option(
     "--data",
@@ -243,9 +244,14 @@ def print_record(record: "Record") -> None:
     ]
     if rows:
         console.print(make_table(("score", "value", ""), rows))
+    for check in record.checks:
+        if check.flagged:
+            console.print(f"health: {check.flag}", soft_wrap=True)
+    notes = [(text, score.name) for score in record.scores for text in score.warnings]
     for kind, unscored in (("skipped", record.skipped), ("failed", record.failures)):
-        for entry in unscored:
-            console.print(f"{entry.evaluator}: {kind}: {entry.reason}", soft_wrap=True)
+        notes += [(f"{kind}: {entry.reason}", entry.evaluator) for entry in unscored]
+    for text, pairs in grouped(notes, lambda pair: pair[0]).items():
+        console.print(f"{', '.join(name for _, name in pairs)}: {text}", soft_wrap=True)
     console.print(
         f"{record.images_seen:,} images at {record.cost.images_per_s:.0f}/s on {record.execution.device}; "
         "`genbench compare` ranks all runs"

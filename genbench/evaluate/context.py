@@ -4,39 +4,28 @@ Everything is computed in eval mode, without gradients, in float32 and from seed
 batch size or on which other evaluators ran before it.
 """
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from genbench.config import RunConfig
+from genbench.config import RunConfig, SamplingConfig
 from genbench.data.packed import PackedDataset, Split
 from genbench.errors import GenbenchError, NotApplicable
-from genbench.evaluate import classifier, reference
+from genbench.evaluate import classifier
 from genbench.evaluate.classifier import AttributeClassifier
-from genbench.evaluate.extractors import AttributeFeatures, Extractor, Inception, inception_weights
-from genbench.evaluate.keeping import Kept
-from genbench.evaluate.moments import Moments, measure
+from genbench.evaluate.extractors import AttributeFeatures, Extractor, obtain_extractor
+from genbench.evaluate.generation import Generation
+from genbench.evaluate.measuring import PRECISION, Measuring
+from genbench.evaluate.moments import Moments
+from genbench.evaluate.samplers import FITTED_TO
+from genbench.evaluate.subjects import Real, Reconstructed, Sampled, Subject
 from genbench.images import to_float, to_uint8
-from genbench.interfaces import Batch, Model
-from genbench.networks import seeded
-from genbench.randomness import derive
+from genbench.interfaces import Dataset, Model, Posterior
+from genbench.plugins import Plugins
 from genbench.records import Scalar
-
-Subject = tuple[Literal["real"], Split] | tuple[Literal["reconstructions"], Split] | tuple[Literal["samples"], int]
-"""A set of images: real ones of a split, their reconstructions, or so many samples."""
-
-NOISE_BLOCK = 1024
-"""Latents drawn from one generator; the k-th sample is the same however many are asked for."""
-
-KEPT_BYTES = 2**27
-"""Samples that an evaluator asks for are kept for the next while they fit in so much memory of the device, and each
-split's latents likewise. What is asked for moments alone keeps nothing: its memory is the same for any number."""
-
-PRECISION = "float32"
 
 
 class EvaluationContext:
@@ -49,6 +38,13 @@ class EvaluationContext:
         device: where everything is computed.
         cache: folder for classifiers and reference statistics, shared by runs.
         batch_size: images computed at a time; moves no score beyond rounding.
+        plugins: where extractors are looked up.
+        source: what the data was prepared by, where it knows more than the prepared images.
+        curve: rows of the training curve.
+
+    Attributes:
+        sampling: how many samples the evaluator that runs now is to look at, and where their latents come from.
+        curve: as given; each row has `images_seen` and what the model logs.
     """
 
     def __init__(
@@ -59,27 +55,55 @@ class EvaluationContext:
         device: torch.device,
         cache: Path,
         batch_size: int = 256,
+        *,
+        plugins: Plugins | None = None,
+        source: Dataset | None = None,
+        curve: Sequence[Mapping[str, float]] = (),
     ) -> None:
-        self.model = model.to(device).eval()
+        self._generation = Generation(model, dataset, config, device, batch_size)
+        self._measuring = Measuring(dataset, device, cache, self._images)
+        self.model = self._generation.model
         self.dataset = dataset
         self.config = config
         self.device = device
-        self.attribute_names = dataset.attribute_names
-        self._cache = cache
         self.batch_size = batch_size
-        self._samples = Kept(KEPT_BYTES)
-        self._latents: dict[Split, Kept] = {}
+        self.attribute_names = dataset.attribute_names
+        self.sampling = SamplingConfig()
+        self.curve = tuple(curve)
+        self._cache = cache
+        self._plugins = plugins
+        self._source = source
         self._extractors: dict[tuple[str, str], Extractor] = {}
-        self._moments: dict[tuple[object, ...], Moments] = {}
         self._classifier: AttributeClassifier | None = None
+
+    @contextmanager
+    def given(self, sampling: SamplingConfig) -> Iterator[None]:
+        """Let evaluators see other samples for a while."""
+        before, self.sampling = self.sampling, sampling
+        try:
+            yield
+        finally:
+            self.sampling = before
 
     def protocol(self, **facts: Scalar) -> dict[str, Scalar]:
         """Return a score's protocol: these facts and what holds for all scores of this context."""
         return {"precision": PRECISION, **facts}
 
+    def facts(self, subject: Subject) -> dict[str, Scalar]:
+        """Return what a protocol says of a set of images."""
+        if isinstance(subject, Real):
+            return {"split": subject.split, "real_images": self.count(subject.split)}
+        if isinstance(subject, Reconstructed):
+            count = self.count(subject.split)
+            return {"generated": "reconstructions", "generated_images": count, "latents": "posterior mean"}
+        mixture: dict[str, Scalar] = {}
+        if subject.sampler == "gmm":
+            mixture = {"gmm_components": subject.gmm_components, "gmm_fitted_to": FITTED_TO}
+        return {"generated": "samples", "generated_images": subject.count, "sampler": subject.sampler, **mixture}
+
     def seed(self, *purpose: str | int) -> int:
         """Return a seed of the run's for one purpose, such as a bootstrap."""
-        return derive(self.config.seed, "evaluate", *purpose)
+        return self._generation.seed(*purpose)
 
     def count(self, split: Split) -> int:
         """Return how many real images a split has."""
@@ -91,7 +115,7 @@ class EvaluationContext:
         Raises:
             NotApplicable: the split is empty.
         """
-        for _, images in self._real(split, limit):
+        for _, images in self._generation.real(split, limit):
             yield images
 
     def attributes(self, split: Split) -> Tensor:
@@ -104,22 +128,53 @@ class EvaluationContext:
             raise NotApplicable(f"data set `{self.dataset.name}` has no attributes")
         return torch.from_numpy(self.dataset.attributes[self.dataset.indices(split)])
 
+    def counterfactuals(self, split: Split, attribute: str, limit: int | None = None) -> Tensor:
+        """Return what a split's first images truly look like with one attribute flipped, uint8 (N, C, H, W) on the CPU.
+
+        Raises:
+            NotApplicable: the data set can't tell.
+        """
+        if self._source is None:
+            raise NotApplicable(f"data set `{self.dataset.name}` has no counterfactuals")
+        indices = self.dataset.indices(split)[:limit]
+        images = torch.from_numpy(self._source.counterfactuals(indices, attribute, self.dataset.size))
+        return images.permute(0, 3, 1, 2).contiguous()
+
     def prior(self, count: int, purpose: str = "samples") -> Tensor:
         """Return latents (count, latent_size) from N(0, I), on the CPU; each purpose has latents of its own."""
-        blocks = [self._noise(purpose, block) for block in range(-(-count // NOISE_BLOCK))]
-        return torch.cat(blocks)[:count]
+        return self._generation.prior(count, purpose)
+
+    def sampled(self, count: int | None = None) -> Sampled:
+        """Return the samples that the evaluator that runs now is to look at, or so many of their kind."""
+        return Sampled.of(self.sampling, count)
+
+    def sample_latents(self, count: int, purpose: str = "samples") -> Tensor:
+        """Return latents (count, latent_size) from the sampler in use, on the CPU; as `prior` for each purpose.
+
+        Raises:
+            NotApplicable: the sampler is fitted to encoded images, and the model has no encoder.
+        """
+        return self._generation.latents(self.sampled(count), purpose)
 
     def samples(self, count: int) -> Iterator[Tensor]:
-        """Return batches of images decoded from the prior, uint8 (N, C, H, W); the same for every evaluator."""
-        return self._sample(count, keep=True)
+        """Return batches of images decoded from the sampler's latents, uint8 (N, C, H, W); the same for all evaluators.
 
-    def latents(self, split: Split) -> Tensor:
-        """Return the posterior means (N, latent_size) of a split's images, float32 on the CPU.
+        Raises:
+            NotApplicable: as `sample_latents` does.
+        """
+        return self._generation.samples(self.sampled(count), keep=True)
+
+    def posteriors(self, split: Split) -> Posterior:
+        """Return the posteriors of a split's images, each part (N, latent_size) float32 on the CPU.
 
         Raises:
             NotApplicable: the model has no encoder, or the split is empty.
         """
-        return torch.cat([mean for _, _, mean in self._encoded(split, keep=True)]).cpu()
+        return self._generation.posteriors(split)
+
+    def latents(self, split: Split) -> Tensor:
+        """Return the means of the posteriors, (N, latent_size) float32 on the CPU; raises as `posteriors` does."""
+        return self.posteriors(split).mean
 
     def reconstructions(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of real images and what is decoded from their posterior means, (N, C, H, W) in [-1, 1].
@@ -127,8 +182,16 @@ class EvaluationContext:
         Raises:
             NotApplicable: the model has no encoder, or the split is empty.
         """
-        for start, real, mean in self._encoded(split, keep=False):
-            yield to_float(real), self._decode(mean, start)
+        for start, real, posterior in self._generation.encoded(split, keep=False):
+            yield to_float(real), self._generation.decode(posterior.mean, start)
+
+    def encode(self, images: Tensor) -> Posterior:
+        """Return the posteriors of images of any origin, uint8 (N, C, H, W); each part (N, latent_size) on the CPU.
+
+        Raises:
+            NotApplicable: the model has no encoder.
+        """
+        return self._generation.encode_all(images)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return images (N, C, H, W) in [-1, 1] for latents (N, latent_size), on the device.
@@ -138,7 +201,7 @@ class EvaluationContext:
         Raises:
             GenbenchError: the model gives images of another shape, or values that are not finite.
         """
-        return self._decode_all(latents, 0)
+        return self._generation.decode_all(latents, 0)
 
     def classifier(self) -> AttributeClassifier:
         """Return the data set's attribute classifier, training it where no run has yet.
@@ -150,95 +213,45 @@ class EvaluationContext:
             self._classifier = classifier.obtain(self.dataset, self.device, self._cache)
         return self._classifier
 
-    def extractor(self, name: Literal["inception", "attributes"], weights: str = "") -> Extractor:
-        """Return a feature extractor; `weights` is the path of Inception's, where it is not to be looked for.
+    def extractor(self, name: str, weights: str = "") -> Extractor:
+        """Return a feature extractor, by the name that `genbench list extractors` tells, or `attributes`.
+
+        Args:
+            name: such as `inception` or `torchvision:resnet18`.
+            weights: the path of its weights, where they are not to be looked for.
 
         Raises:
             NotApplicable: its weights can't be had, or the data set has no attributes.
-            GenbenchError: the weights are unfit.
+            GenbenchError: the weights are unfit, or there is no such extractor.
         """
         key = (name, weights)
         if key not in self._extractors:
-            if name == "inception":
-                self._extractors[key] = Inception.load(inception_weights(weights), self.device)
-            else:
-                self._extractors[key] = AttributeFeatures(self.classifier())
+            self._extractors[key] = self._obtain(name, weights)
         return self._extractors[key]
 
     def moments(self, extractor: Extractor, subject: Subject) -> Moments:
-        """Return the moments of an extractor's features: one pass for all metrics, for real images one for all runs.
+        """Return the moments of an extractor's features of a set of images.
 
         Raises:
             NotApplicable: as `real`, `reconstructions` and `samples` do.
             GenbenchError: the model gives images, or the extractor features, that are not finite.
         """
-        key = (extractor.name, extractor.weights_hash, *sorted(extractor.facts.items()), subject)
-        if key not in self._moments:
-            self._moments[key] = self._measure(extractor, subject)
-        return self._moments[key]
+        return self._measuring.moments(extractor, subject)
 
-    def _measure(self, extractor: Extractor, subject: Subject) -> Moments:
-        if subject[0] == "samples":
-            return measure(extractor(images) for images in self._sample(subject[1], keep=False))
-        if subject[0] == "reconstructions":
-            return measure(extractor(to_uint8(fake)) for _, fake in self.reconstructions(subject[1]))
-        split = subject[1]
-        path = reference.place(self._cache, self.dataset, split, extractor, self.device, PRECISION)
-        return reference.obtain(path, lambda: measure(extractor(images) for images in self.real(split)))
+    def features(self, extractor: Extractor, subject: Subject, limit: int | None = None) -> Tensor:
+        """Return an extractor's features (N, F), float32 on the CPU, of a set's first images; raises as `moments`."""
+        return self._measuring.features(extractor, subject, limit)
 
-    def _real(self, split: Split, limit: int | None = None) -> Iterator[tuple[int, Tensor]]:
-        indices = self.dataset.indices(split)[:limit]
-        if not len(indices):
-            raise NotApplicable(f"data set `{self.dataset.name}` has no images in its {split} split")
-        for start in range(0, len(indices), self.batch_size):
-            images = torch.from_numpy(self.dataset.images[indices[start : start + self.batch_size]])
-            yield start, images.to(self.device).permute(0, 3, 1, 2).contiguous()
+    def _obtain(self, name: str, weights: str) -> Extractor:
+        if name == AttributeFeatures.name:
+            return AttributeFeatures(self.classifier())
+        if self._plugins is None:
+            raise GenbenchError(f"extractor `{name}` can't be looked up without plugins")
+        return obtain_extractor(self._plugins, name, weights, self.device)
 
-    def _noise(self, purpose: str, block: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed(purpose, block))
-        return torch.randn(NOISE_BLOCK, self.config.network.latent_size, generator=generator)
-
-    def _sample(self, count: int, *, keep: bool) -> Iterator[Tensor]:
-        """Yield batches of samples; computed are whole ones, however few are asked for."""
-        for block, first in enumerate(range(0, count, NOISE_BLOCK)):
-            noise = self._noise("samples", block)
-            for place in range(first, min(first + NOISE_BLOCK, count), self.batch_size):
-                latents = noise[place - first : place - first + self.batch_size]
-                images = self._samples.get(place, partial(self._decode_to_uint8, latents, place), keep=keep)
-                yield images[: count - place]
-
-    def _encoded(self, split: Split, *, keep: bool) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield the place of a batch's first image, the images, uint8, and the means of their posteriors."""
-        kept = self._latents.setdefault(split, Kept(KEPT_BYTES))
-        for start, real in self._real(split):
-            yield start, real, kept.get(start, partial(self._encode, start, real), keep=keep)
-
-    def _decode_to_uint8(self, latents: Tensor, place: int) -> Tensor:
-        return to_uint8(self._decode(latents, place))
-
-    def _decode_all(self, latents: Tensor, place: int) -> Tensor:
-        """Decode in batches; `place` is that of the first among all that belong together."""
-        starts = range(0, len(latents), self.batch_size)
-        return torch.cat([self._decode(latents[start : start + self.batch_size], place + start) for start in starts])
-
-    @torch.no_grad()
-    def _encode(self, start: int, images: Tensor) -> Tensor:
-        with seeded(self.seed("encode", start)):  # a model may draw noise
-            mean: Tensor = self.model.encode(Batch(to_float(images))).mean
-        expected = (len(images), self.config.network.latent_size)
-        if mean.shape != expected:
-            raise GenbenchError(f"the model encodes to {tuple(mean.shape)}, expected {expected}")
-        if not mean.isfinite().all():
-            raise GenbenchError("the model encodes images to means that are not finite", "did its training diverge?")
-        return mean.contiguous()
-
-    @torch.no_grad()
-    def _decode(self, latents: Tensor, start: int) -> Tensor:
-        with seeded(self.seed("decode", start)):
-            images = self.model.decode(latents.to(self.device))
-        expected = (len(latents), self.dataset.channels, self.dataset.size, self.dataset.size)
-        if images.shape != expected:
-            raise GenbenchError(f"the model decodes to {tuple(images.shape)}, expected {expected}")
-        if not images.isfinite().all():
-            raise GenbenchError("the model decodes to images that are not finite", "did its training diverge?")
-        return images.clamp(-1, 1)
+    def _images(self, subject: Subject) -> Iterator[Tensor]:
+        if isinstance(subject, Sampled):
+            return self._generation.samples(subject, keep=False)
+        if isinstance(subject, Reconstructed):
+            return (to_uint8(fake) for _, fake in self.reconstructions(subject.split))
+        return self.real(subject.split)

@@ -8,12 +8,12 @@ from math import isfinite
 import torch
 from pydantic import ValidationError
 
-from genbench.config import Component
+from genbench.config import EvaluatorConfig
 from genbench.errors import GenbenchError, NotApplicable
 from genbench.evaluate.context import EvaluationContext
 from genbench.networks import seeded
 from genbench.plugins import Plugins
-from genbench.records import Scalar, Score, Unscored
+from genbench.records import Check, Scalar, Score, Sheet, Unscored
 from genbench.resolution import build_part
 from genbench.specs import EvaluatorSpec
 
@@ -26,16 +26,22 @@ class Evaluation:
         scores: with complete protocols, in the order of the evaluators.
         skipped: what does not apply, and why.
         failures: what went wrong, and how; scores that the evaluator yielded before are kept.
+        checks: signs of health.
+        sheets: tables too large for a record.
     """
 
     scores: tuple[Score, ...] = ()
     skipped: tuple[Unscored, ...] = ()
     failures: tuple[Unscored, ...] = ()
+    checks: tuple[Check, ...] = ()
+    sheets: tuple[Sheet, ...] = ()
 
 
 @dataclass
 class _Findings:
     scores: list[Score] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    sheets: list[Sheet] = field(default_factory=list)
     skipped: list[Unscored] = field(default_factory=list)
     failures: list[Unscored] = field(default_factory=list)
 
@@ -43,7 +49,7 @@ class _Findings:
 def evaluate(
     context: EvaluationContext,
     plugins: Plugins,
-    components: tuple[Component, ...],
+    components: tuple[EvaluatorConfig, ...],
     report: Callable[[str], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation | None:
@@ -56,43 +62,64 @@ def evaluate(
     for component in components:
         if stop():
             return None
-        report(f"evaluating {component.name}")
+        report(f"evaluating {component.label}")
         try:
-            with _exact(), torch.no_grad(), seeded(context.seed("evaluator", component.name)):
-                _run(context, plugins, component, findings.scores, report)
+            with (
+                exact(),
+                torch.no_grad(),
+                seeded(context.seed("evaluator", component.label)),
+                context.given(component.sampling),
+            ):
+                _run(context, plugins, component, findings, report)
         except NotApplicable as error:
             # The hint is for whoever runs it, and may name folders of theirs; the record is for everybody.
-            findings.skipped.append(Unscored(evaluator=component.name, reason=error.message))
-            report(f"{component.name} skipped: {_explain(error)}")
+            findings.skipped.append(Unscored(evaluator=component.label, reason=error.message))
+            report(f"{component.label} skipped: {_explain(error)}")
         except torch.OutOfMemoryError:
             raise
         except (Exception, SystemExit) as error:  # an evaluator may be anyone's code
-            findings.failures.append(Unscored(evaluator=component.name, reason=_explain(error)))
-            report(f"{component.name} failed: {_explain(error)}")
-    return Evaluation(tuple(findings.scores), tuple(findings.skipped), tuple(findings.failures))
+            findings.failures.append(Unscored(evaluator=component.label, reason=_explain(error)))
+            report(f"{component.label} failed: {_explain(error)}")
+    return Evaluation(
+        tuple(findings.scores),
+        tuple(findings.skipped),
+        tuple(findings.failures),
+        tuple(findings.checks),
+        tuple(findings.sheets),
+    )
 
 
 def _run(
     context: EvaluationContext,
     plugins: Plugins,
-    component: Component,
-    scores: list[Score],
+    component: EvaluatorConfig,
+    findings: _Findings,
     report: Callable[[str], None],
 ) -> None:
     spec = plugins.evaluator(component.name)
-    for score in build_part(plugins, spec, component.settings).evaluate(context):
-        if not isinstance(score, Score):
-            raise GenbenchError(f"evaluator `{spec.name}` yielded {type(score).__name__}, expected Score")
-        _check_finite(score)
-        protocol = dict(score.protocol) | _provenance(context, spec)
-        scores.append(score.model_copy(update={"protocol": protocol}))
-        report(f"{score.name} {score.value:.6g}")
+    for found in build_part(plugins, spec, component.settings).evaluate(context):
+        match found:
+            case Score():
+                _check_finite(found)
+                protocol = dict(found.protocol) | _provenance(context, component, spec)
+                findings.scores.append(found.model_copy(update={"protocol": protocol}))
+                report(f"{found.name} {found.value:.6g}")
+                for warning in found.warnings:
+                    report(f"warning: {found.name}: {warning}")
+            case Check():
+                findings.checks.append(found)
+                if found.flagged:
+                    report(f"warning: {found.flag}")
+            case Sheet():
+                findings.sheets.append(found)
+            case _:
+                raise GenbenchError(f"evaluator `{spec.name}` yielded {type(found).__name__}, expected Score")
 
 
-def _provenance(context: EvaluationContext, spec: EvaluatorSpec) -> dict[str, Scalar]:
+def _provenance(context: EvaluationContext, component: EvaluatorConfig, spec: EvaluatorSpec) -> dict[str, Scalar]:
     data = context.dataset
     return {
-        "evaluator": spec.name,
+        "evaluator": component.label,
         "evaluator_version": spec.version,
         "dataset": data.name,
         "dataset_size": data.size,
@@ -127,7 +154,7 @@ def _explain_field(place: str, kind: str, message: str) -> str:
 
 
 @contextmanager
-def _exact() -> Iterator[None]:
+def exact() -> Iterator[None]:
     """Compute in full float32 and with deterministic convolutions, whatever training does, as every protocol says."""
     cudnn = torch.backends.cudnn
     before = (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, torch.get_float32_matmul_precision())

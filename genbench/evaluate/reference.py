@@ -1,4 +1,4 @@
-"""Reference statistics: moments of real images, kept in the cache for the next run on the same data."""
+"""Reference statistics: moments and features of real images, kept in the cache for the next run on the same data."""
 
 import json
 from collections.abc import Callable
@@ -57,6 +57,28 @@ def obtain(path: Path, compute: Callable[[], Moments]) -> Moments:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         return _load(path) or _keep(path, compute())
+
+
+def obtain_features(path: Path, limit: int | None, compute: Callable[[], Tensor]) -> Tensor:
+    """Load the features of the first images, else compute and keep them, beside the moments whose file is `path`."""
+    place = path.parent.with_name("features") / f"{path.stem}-{limit or 'all'}.safetensors"
+    found = _load_features(place)
+    if found is not None:
+        return found
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_suffix(".lock")):
+        found = _load_features(place)
+        if found is None:
+            found = compute().contiguous()
+            write_atomic(place, save({"features": found}))
+        return found
+
+
+def _load_features(path: Path) -> Tensor | None:
+    try:
+        return load(path.read_bytes())["features"]
+    except (OSError, ValueError, KeyError, SafetensorError):
+        return None
 
 
 def _keep(path: Path, moments: Moments) -> Moments:

@@ -1,10 +1,13 @@
 """Checkpoints: one safetensors file of tensors, progress and configuration in its header; nothing is unpickled."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import safetensors
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -56,13 +59,7 @@ def load_checkpoint(path: Path, model: Model, optimisers: Optimisers, config_has
     if not path.exists():
         return None
     header, tensors = _read(path)
-    if header.get("format") != FORMAT:
-        raise GenbenchError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}", _START_AGAIN)
-    if header.get("config_hash") != config_hash:
-        raise GenbenchError(
-            f"{path}: of another configuration ({str(header.get('config_hash'))[:8]}, this run's is {config_hash[:8]})",
-            "a run's folder belongs to one configuration; move the checkpoint back to where it came from, or delete it",
-        )
+    _check_header(path, header, config_hash)
     try:
         progress = _progress(header)
         model.load_state_dict(_under(_MODEL, tensors))
@@ -70,6 +67,35 @@ def load_checkpoint(path: Path, model: Model, optimisers: Optimisers, config_has
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise GenbenchError(f"{path}: does not fit this model: {error}", _START_AGAIN) from error
     return progress
+
+
+def load_weights(path: Path, model: Model, config_hash: str) -> Progress:
+    """Put a trained model's state back, without its optimisers', and return its progress.
+
+    Raises:
+        GenbenchError: as `load_checkpoint`, and where there is no checkpoint.
+    """
+    header, tensors = _read(path)
+    _check_header(path, header, config_hash)
+    try:
+        model.load_state_dict(_under(_MODEL, tensors))
+        return _progress(header)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise GenbenchError(f"{path}: does not fit this model: {error}", _START_AGAIN) from error
+
+
+def inspect_checkpoint(path: Path, config_hash: str) -> tuple[Progress, str]:
+    """Return a checkpoint's progress and the SHA-256 of its weights, as `weights_sha256` has it, without a model.
+
+    Raises:
+        GenbenchError: as `load_checkpoint`.
+    """
+    header, tensors = _read(path)
+    _check_header(path, header, config_hash)
+    try:
+        return _progress(header), _digest(_under(_MODEL, tensors))
+    except (KeyError, TypeError, ValueError) as error:
+        raise GenbenchError(f"{path}: can't be read: {error}", _START_AGAIN) from error
 
 
 def read_progress(path: Path) -> Progress | None:
@@ -82,6 +108,30 @@ def read_progress(path: Path) -> Progress | None:
 
 
 _START_AGAIN = "delete the checkpoint to start this run again from the beginning"
+
+
+def weights_sha256(model: Model) -> str:
+    """Return the SHA-256 of all that a model has learned: names and values of its state."""
+    return _digest(model.state_dict())
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    digest = sha256()
+    for name, value in sorted(state.items()):
+        plain = value.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)};".encode())
+        digest.update(plain.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_header(path: Path, header: Mapping[str, str], config_hash: str) -> None:
+    if header.get("format") != FORMAT:
+        raise GenbenchError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}", _START_AGAIN)
+    if header.get("config_hash") != config_hash:
+        raise GenbenchError(
+            f"{path}: of another configuration ({str(header.get('config_hash'))[:8]}, this run's is {config_hash[:8]})",
+            "a run's folder belongs to one configuration; move the checkpoint back to where it came from, or delete it",
+        )
 
 
 def _progress(header: dict[str, str]) -> Progress:

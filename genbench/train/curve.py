@@ -27,6 +27,14 @@ class Curve:
         return row
 
 
+def read_curve(folder: RunFolder) -> tuple[dict[str, float], ...]:
+    """Return the rows of a run's curve; one that a kill cut in half is left out."""
+    if not folder.curve_path.exists():
+        return ()
+    rows = folder.curve_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return tuple({str(k): float(v) for k, v in json.loads(row).items()} for row in rows if _images_seen(row) < math.inf)
+
+
 def _images_seen(row: str) -> float:
     """Return a row's progress; a row that a kill cut in half counts as past everything."""
     try:
