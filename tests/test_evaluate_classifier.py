@@ -9,21 +9,26 @@ import torch
 
 from genbench.data.packed import PackedDataset
 from genbench.errors import NotApplicable
-from genbench.evaluate import classifier
-from genbench.evaluate.classifier import AttributeClassifier, obtain
+from genbench.evaluate import classifier, classifier_training
+from genbench.evaluate.classifier import AttributeClassifier, AttributeNetwork, obtain
+from genbench.evaluate.classifier_training import SHIFT, shifted, train
 
 CPU = torch.device("cpu")
-NAMES = ("left", "right", "never", "untested")
+NAMES = ("left", "right", "never", "untested", "coin")
 
 
 def striped(fingerprint: str = "f", count: int = 1200) -> PackedDataset:
-    """Build images whose left half is bright in every second, and whose right half is bright in every tenth."""
+    """Build images whose left half is bright in every second, and whose right half is bright in every tenth.
+
+    Whether they have `coin` can't be seen.
+    """
     generator = np.random.default_rng(0)
     splits = np.repeat([0, 1, 2], [count - 200, 100, 100]).astype(np.uint8)
-    attributes = np.zeros((count, 4), np.uint8)
+    attributes = np.zeros((count, 5), np.uint8)
     attributes[:, 0] = generator.random(count) < 0.5
     attributes[:, 1] = generator.random(count) < 0.1
     attributes[:, 3] = (generator.random(count) < 0.5) & (splits < 2)
+    attributes[:, 4] = generator.random(count) < 0.4
     images = generator.integers(0, 100, (count, 8, 8, 1))
     images[:, :, :4] += 100 * attributes[:, 0, None, None, None]
     images[:, :, 4:] += 100 * attributes[:, 1, None, None, None]
@@ -60,17 +65,72 @@ def test_its_accuracies_are_those_of_its_logits_on_the_test_split(trained: Attri
 
 
 def test_logits_are_at_even_odds_though_the_attribute_is_rare(trained: AttributeClassifier) -> None:
-    images = torch.randint(0, 256, (9, 1, 8, 8), dtype=torch.uint8)
-    raw = trained._network(images.float() / 127.5 - 1)
-    for k, share in enumerate(trained.report.prevalence):
-        torch.testing.assert_close(trained.logits(images)[:, k], raw[:, k] - np.log(share / (1 - share)))
     assert trained.report.prevalence[1] < 0.2
+    with_it, without = (striped_images(1, has) for has in (True, False))
+    assert trained.logits(with_it)[:, 1].min() > 0 > trained.logits(without)[:, 1].max()
+
+
+def striped_images(column: int, has: bool) -> torch.Tensor:
+    data = striped()
+    chosen = np.flatnonzero((np.array(data.attributes)[:, column] == has) & (data.splits == 2))
+    return torch.from_numpy(data.images[chosen]).permute(0, 3, 1, 2)
+
+
+def test_its_last_layer_is_calibrated_and_at_even_odds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    raw: dict[str, object] = {}
+
+    def keep(network: AttributeNetwork, *args: object) -> int:
+        found = train(network, *args)  # type: ignore[arg-type]
+        raw.update(weight=network.logits.weight.clone(), bias=network.logits.bias.clone())
+        return found
+
+    monkeypatch.setattr(classifier, "train", keep)
+    made = obtain(striped(), CPU, tmp_path)
+    slopes = torch.tensor(made.report.slopes)
+    prior = torch.tensor(made.report.prevalence).logit()
+    weight, bias = raw["weight"], raw["bias"]
+    assert isinstance(weight, torch.Tensor)
+    assert isinstance(bias, torch.Tensor)
+    features = torch.rand(5, classifier.FEATURES)
+    expected = slopes * (features @ weight[:2].T + bias[:2] - prior)
+    torch.testing.assert_close(made.logits_of(features), expected)
+    torch.testing.assert_close(made.directions, slopes[:, None] * weight[:2])
 
 
 def test_attributes_that_cannot_be_learned_or_tested_are_left_out_with_the_reason(trained: AttributeClassifier) -> None:
-    assert set(trained.report.excluded) == {"never", "untested"}
+    assert set(trained.report.excluded) == {"never", "untested", "coin"}
     assert "train split" in trained.report.excluded["never"]
     assert "test split" in trained.report.excluded["untested"]
+
+
+def test_what_it_cannot_tell_better_than_chance_is_left_out_with_the_reason(trained: AttributeClassifier) -> None:
+    assert "not told better than chance: balanced accuracy on the validation split" in trained.report.excluded["coin"]
+    assert trained.report.judged_on == "validation"
+    assert min(trained.report.bounds) > 0.5
+    lengths = {name: len(value) for name, value in vars(trained.report).items() if isinstance(value, tuple)}
+    assert set(lengths.values()) == {2}
+    assert trained.facts["classifier_attributes"] == 2
+    assert trained.logits(striped_images(0, True)).shape[1] == 2
+
+
+def test_without_a_validation_split_the_test_split_judges_and_nothing_is_calibrated(tmp_path: Path) -> None:
+    data = striped()
+    report = obtain(
+        replace(data, splits=np.where(data.splits == 1, 0, data.splits), fingerprint="v"), CPU, tmp_path
+    ).report
+    assert report.judged_on == "test"
+    assert report.calibrated_on == 0
+    assert set(report.slopes) == {1.0}
+    assert report.test_calibration_error == report.test_calibration_error_before
+    assert "on the test split" in report.excluded["coin"]
+
+
+def test_it_says_how_far_its_probabilities_can_be_believed(trained: AttributeClassifier) -> None:
+    assert trained.report.calibrated_on == 100
+    assert trained.calibration_error == np.mean(trained.report.test_calibration_error) < 0.05
+    assert trained.facts["classifier_calibration_error"] == trained.calibration_error
+    assert trained.facts["classifier_version"] == 2
+    assert len(set(trained.report.slopes)) == 2
 
 
 def test_features_are_what_the_logits_are_made_of(trained: AttributeClassifier) -> None:
@@ -78,8 +138,8 @@ def test_features_are_what_the_logits_are_made_of(trained: AttributeClassifier) 
     features = trained.features(images)
     assert features.shape == (5, classifier.FEATURES)
     assert features.dtype == torch.float32
-    prior = torch.tensor(trained.report.prevalence).logit()
-    torch.testing.assert_close(trained.logits(images), trained._network.logits(features) - prior)
+    torch.testing.assert_close(trained.logits(images), trained.logits_of(features))
+    torch.testing.assert_close(trained.logits(images), features @ trained.directions.T + trained._network.logits.bias)
 
 
 def test_training_again_gives_the_same_weights(trained: AttributeClassifier, tmp_path: Path) -> None:
@@ -97,7 +157,7 @@ def test_the_test_split_moves_no_weight(trained: AttributeClassifier, tmp_path: 
 
 
 def test_a_second_run_loads_it(trained: AttributeClassifier, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier, "_train", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(classifier, "train", lambda *args: pytest.fail("trained again"))
     again = obtain(striped(), CPU, cache)
     assert again.report == trained.report
     images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
@@ -105,7 +165,7 @@ def test_a_second_run_loads_it(trained: AttributeClassifier, cache: Path, monkey
 
 
 def test_other_content_gets_another(trained: AttributeClassifier, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier, "_train", lambda *args: 1)
+    monkeypatch.setattr(classifier_training, "ROUNDS", 2)
     assert obtain(striped("g"), CPU, cache).weights_hash != trained.weights_hash
 
 
@@ -114,7 +174,7 @@ def test_other_content_gets_another(trained: AttributeClassifier, cache: Path, m
 def test_a_spoiled_cache_is_made_anew(
     trained: AttributeClassifier, name: str, content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier, "_train", lambda *args: 1)
+    monkeypatch.setattr(classifier_training, "ROUNDS", 2)
     first = obtain(striped(), CPU, tmp_path)
     (file,) = tmp_path.rglob(name)
     file.unlink() if content is None else file.write_bytes(content)
@@ -132,6 +192,18 @@ def test_without_an_attribute_to_learn_it_does_not_apply(tmp_path: Path) -> None
         obtain(replace(data, attributes=np.ones_like(np.array(data.attributes))), CPU, tmp_path)
 
 
+def test_where_it_tells_none_it_does_not_apply_and_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier_training, "ROUNDS", 2)
+    data = striped()
+    blank = replace(data, images=np.full_like(data.images, 7))
+    for _ in range(2):
+        with pytest.raises(NotApplicable, match=r"no attribute that the classifier can tell: .*coin: not told better"):
+            obtain(blank, CPU, tmp_path)
+        monkeypatch.setattr(classifier, "train", lambda *args: pytest.fail("trained again"))
+
+
 @pytest.mark.parametrize("size", [4, 5, 28, 100])
 def test_any_size_of_image_will_do(size: int) -> None:
     network = classifier.AttributeNetwork(3, size, 7).eval()
@@ -141,7 +213,7 @@ def test_any_size_of_image_will_do(size: int) -> None:
 def test_shifts_move_images_by_whole_pixels() -> None:
     images = torch.zeros(64, 1, 9, 9)
     images[:, :, 4, 4] = 1
-    places = {tuple(p.tolist()) for p in classifier._shifted(images, 0).nonzero()[:, 2:]}
+    places = {tuple(p.tolist()) for p in shifted(images, 0).nonzero()[:, 2:]}
     assert len(places) > 10
-    assert all(abs(row - 4) <= classifier.SHIFT and abs(column - 4) <= classifier.SHIFT for row, column in places)
-    assert classifier._shifted(images, 0).sum() == 64
+    assert all(abs(row - 4) <= SHIFT and abs(column - 4) <= SHIFT for row, column in places)
+    assert shifted(images, 0).sum() == 64

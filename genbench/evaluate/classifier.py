@@ -1,54 +1,50 @@
 """The attribute classifier: one small network for each prepared data set, shared by all runs on it.
 
 It is trained from a seed of its own, never from the run's, so that the same weights judge all models on a data set.
-Their SHA-256 stands in the protocol of each score that uses it.
+Their SHA-256 stands in the protocol of each score that uses it. It is calibrated on the validation split, and judges
+no attribute that it can't tell there.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from math import cos, pi
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from filelock import FileLock
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from scipy.special import expit
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from genbench.data.packed import PackedDataset
+from genbench.data.packed import PackedDataset, Split
 from genbench.errors import NotApplicable
+from genbench.evaluate.calibration import (
+    OWN_SPREAD,
+    SHARED_SPREAD,
+    Floats,
+    balanced_accuracy,
+    balanced_accuracy_bound,
+    expected_calibration_error,
+    fit_slopes,
+)
 from genbench.evaluate.chunks import Chunks
+from genbench.evaluate.classifier_training import FEATURES, RECIPE, AttributeNetwork, Labelled, predict, train
 from genbench.images import to_float
 from genbench.networks import seeded
-from genbench.randomness import derive
 from genbench.records import Scalar
 from genbench.store import write_atomic
 
-VERSION = 1
+__all__ = ["FEATURES", "VERSION", "AttributeClassifier", "AttributeNetwork", "Report", "obtain"]
+
+Value = TypeVar("Value")
+
+VERSION = 2
 """Raised whenever other weights come of the same images."""
-
-FEATURES = 128
-FIRST_WIDTH = 24
-"""Channels of the first convolution; every next has twice as many, four times as many at most."""
-
-WORKING_SIZE = 64
-"""Larger images are averaged down to this side."""
-
-BATCH = 128
-ROUNDS = 10
-ROUND_IMAGES = 40_000
-"""A round is one pass over the training split, or this many images of it where it is larger."""
-
-LEARNING_RATE = 2e-3
-WEIGHT_DECAY = 1e-2
-SHIFT = 2
-"""Training images are moved by up to so many pixels; mirroring is left out, since not every data set allows it."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +56,14 @@ class Report:
         columns: where they stand among the data set's attributes.
         prevalence: share of the training split that has each.
         excluded: why it doesn't tell the others.
+        slopes: what its log-odds, less the prevalence's, were multiplied by to calibrate them.
+        calibrated_on: how many validation images the slopes were fitted to; 0: none, and the slopes are 1.
+        judged_on: the split that decided which attributes it tells: `validation`, or `test` where that is empty.
+        bounds: lower end of the 95 % interval of each balanced accuracy on that split; above 0.5.
         test_accuracy: on the test split, at even odds as `AttributeClassifier.logits` has them.
         test_balanced_accuracy: the mean of the accuracies on test images with and without the attribute.
+        test_calibration_error: expected calibration error on the test split, at the training split's prevalence.
+        test_calibration_error_before: the same before calibration.
         best_round: the round, from 1, with the lowest loss on the validation split (the last where that is empty).
         weights_sha256: of the file with the weights.
     """
@@ -70,53 +72,31 @@ class Report:
     columns: tuple[int, ...]
     prevalence: tuple[float, ...]
     excluded: dict[str, str]
+    slopes: tuple[float, ...] = ()
+    calibrated_on: int = 0
+    judged_on: Split = "validation"
+    bounds: tuple[float, ...] = ()
     test_accuracy: tuple[float, ...] = ()
     test_balanced_accuracy: tuple[float, ...] = ()
+    test_calibration_error: tuple[float, ...] = ()
+    test_calibration_error_before: tuple[float, ...] = ()
     best_round: int = 0
     weights_sha256: str = ""
 
 
-class AttributeNetwork(nn.Module):
-    """Blocks of 3×3 convolution, batch-norm, ReLU and 2×2 max-pooling down to 4 px; 128 features; a logit each.
-
-    ReLU comes after the pooling, where it gives the same for a quarter of the work.
-    """
-
-    def __init__(self, channels: int, size: int, attributes: int) -> None:
-        super().__init__()
-        self.working_size = min(size, WORKING_SIZE)
-        side, inputs, outputs = self.working_size, channels, FIRST_WIDTH
-        layers: list[nn.Module] = []
-        while side > 4:
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
-            layers += [nn.MaxPool2d(2, ceil_mode=True), nn.ReLU()]
-            side, inputs, outputs = (side + 1) // 2, outputs, min(2 * outputs, 4 * FIRST_WIDTH)
-        self.convolutions = nn.Sequential(*layers)
-        inner = inputs * side**2
-        self.hidden = nn.Sequential(nn.Dropout(0.3), nn.Linear(inner, FEATURES, bias=False), nn.BatchNorm1d(FEATURES))
-        self.logits = nn.Linear(FEATURES, attributes)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return (N, FEATURES) for float images (N, C, H, W) in [-1, 1]."""
-        if images.shape[-1] != self.working_size:
-            images = F.interpolate(images, size=(self.working_size, self.working_size), mode="area")
-        features: Tensor = self.hidden(self.convolutions(images).flatten(1)).relu()
-        return features
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.logits(self.features(images))
-        return logits
-
-
 class AttributeClassifier:
-    """A trained classifier, as evaluators use it."""
+    """A trained classifier, as evaluators use it.
+
+    Args:
+        network: its last layer gives calibrated log-odds at even odds.
+        report: names the logits.
+        device: where it computes.
+    """
 
     def __init__(self, network: AttributeNetwork, report: Report, device: torch.device) -> None:
         self.report = report
         self._chunks = Chunks.on(device, cpu=64, gpu=1024)
         self._network = network.to(device).to(memory_format=self._chunks.layout).eval().requires_grad_(False)
-        prevalence = torch.tensor(report.prevalence, dtype=torch.float32)
-        self._prior = prevalence.logit().to(device)
 
     @property
     def weights_hash(self) -> str:
@@ -129,13 +109,24 @@ class AttributeClassifier:
         return float(np.mean(self.report.test_balanced_accuracy))
 
     @property
+    def calibration_error(self) -> float:
+        """Return the mean of the attributes' expected calibration errors on the test split."""
+        return float(np.mean(self.report.test_calibration_error))
+
+    @property
     def facts(self) -> Mapping[str, Scalar]:
         """Return what of it can move a number, for protocols; its weights' hash apart."""
         return {
             "classifier_version": VERSION,
             "classifier_attributes": len(self.report.names),
             "classifier_balanced_accuracy": self.balanced_accuracy,
+            "classifier_calibration_error": self.calibration_error,
         }
+
+    @property
+    def directions(self) -> Tensor:
+        """Return each logit's weights in the features, (A, FEATURES): the direction in which it grows."""
+        return self._network.logits.weight.detach()
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
@@ -143,13 +134,19 @@ class AttributeClassifier:
         return self._chunks.apply(lambda chunk: self._network.features(self._scaled(chunk)), images)
 
     @torch.no_grad()
+    def logits_of(self, features: Tensor) -> Tensor:
+        """Return the log-odds (N, A) of images whose features are known, as `logits` does."""
+        logits: Tensor = self._network.logits(features)
+        return logits
+
+    @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """Return log-odds (N, A) for uint8 images (N, C, H, W), as if each attribute were had by half of all images.
 
-        The network learns the odds at the training split's prevalence; subtracting the prior log-odds puts the
-        threshold that is best for balanced accuracy at 0 (Menon et al. 2021, eq. 9).
+        A network learns the odds at the training split's prevalence; with the prior log-odds subtracted, the threshold
+        that is best for balanced accuracy lies at 0 (Menon et al. 2021, eq. 9).
         """
-        return self._chunks.apply(lambda chunk: self._network(self._scaled(chunk)), images) - self._prior
+        return self.logits_of(self.features(images))
 
     def _scaled(self, images: Tensor) -> Tensor:
         return to_float(images).contiguous(memory_format=self._chunks.layout)
@@ -159,18 +156,22 @@ def obtain(dataset: PackedDataset, device: torch.device, cache: Path) -> Attribu
     """Load the data set's classifier from the cache, else train it and put it there; of concurrent runs, one trains.
 
     Raises:
-        NotApplicable: the data set has no attributes, or none that can be learned and tested.
+        NotApplicable: the data set has no attributes, or none that can be learned, tested and told.
     """
     plan = _plan(dataset)
     folder = cache / "classifiers" / _key(dataset)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        return _load(folder, dataset, device) or _train_and_save(folder, dataset, plan, device)
+    with FileLock(folder / ".lock"), seeded(0, "classifier"):
+        network, report = _load(folder, dataset) or _train_and_save(folder, dataset, plan, device)
+    if not report.names:
+        reasons = "; ".join(f"{name}: {why}" for name, why in report.excluded.items())
+        raise NotApplicable(f"data set `{dataset.name}` has no attribute that the classifier can tell: {reasons}")
+    return AttributeClassifier(network, report, device)
 
 
 def _key(dataset: PackedDataset) -> str:
-    shape = (BATCH, ROUNDS, ROUND_IMAGES, LEARNING_RATE, WEIGHT_DECAY, SHIFT, FEATURES, FIRST_WIDTH, WORKING_SIZE)
-    text = json.dumps([VERSION, dataset.fingerprint, dataset.size, dataset.channels, dataset.attribute_names, shape])
+    recipe = [*RECIPE, SHARED_SPREAD, OWN_SPREAD]
+    text = json.dumps([VERSION, dataset.fingerprint, dataset.size, dataset.channels, dataset.attribute_names, recipe])
     return sha256(text.encode()).hexdigest()[:16]
 
 
@@ -193,122 +194,110 @@ def _plan(dataset: PackedDataset) -> Report:
     return Report(tuple(names), tuple(columns), tuple(prevalence), excluded)
 
 
-def _load(folder: Path, dataset: PackedDataset, device: torch.device) -> AttributeClassifier | None:
+def _load(folder: Path, dataset: PackedDataset) -> tuple[AttributeNetwork, Report] | None:
     """Load what is there; None where it is missing, half-written or spoiled."""
     try:
         weights = (folder / "weights.safetensors").read_bytes()
         report = TypeAdapter(Report).validate_json((folder / "report.json").read_bytes())
         if report.weights_sha256 != sha256(weights).hexdigest():
             return None
-        network = AttributeNetwork(dataset.channels, dataset.size, len(report.names))
+        network = AttributeNetwork(dataset.channels, dataset.size, max(1, len(report.names)))
         network.load_state_dict(load(weights))
-        return AttributeClassifier(network, report, device)
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError):
         return None
+    return network, report
 
 
-def _train_and_save(folder: Path, dataset: PackedDataset, plan: Report, device: torch.device) -> AttributeClassifier:
+def _train_and_save(
+    folder: Path, dataset: PackedDataset, plan: Report, device: torch.device
+) -> tuple[AttributeNetwork, Report]:
     with seeded(0, "classifier", "init"):
         network = AttributeNetwork(dataset.channels, dataset.size, len(plan.names)).to(device)
+    data = Labelled(dataset, plan.columns, device)
     with torch.enable_grad():
-        best_round = _train(network, dataset, plan, device)
+        best_round = train(network, data, plan.prevalence)
+    report, told = _examine(network, data, plan)
+    _finish(network, told, plan, report.slopes)
     weights = save({name: value.cpu().contiguous() for name, value in network.state_dict().items()})
-    report = replace(plan, best_round=best_round, weights_sha256=sha256(weights).hexdigest())
-    report = _examine(AttributeClassifier(network, report, device), dataset, device)
+    report = replace(_choose(report, told), best_round=best_round, weights_sha256=sha256(weights).hexdigest())
     write_atomic(folder / "weights.safetensors", weights)
     write_atomic(folder / "report.json", json.dumps(asdict(report), indent=1) + "\n")
-    return AttributeClassifier(network, report, device)
+    return network, report
 
 
-def _train(network: AttributeNetwork, dataset: PackedDataset, plan: Report, device: torch.device) -> int:
-    """Train in place, leave the weights of the best round and return its number."""
-    train, validation = dataset.indices("train"), dataset.indices("validation")
-    network.logits.bias.data.copy_(torch.tensor(plan.prevalence).logit())  # begin at what guessing would say
-    round_images = min(len(train), ROUND_IMAGES)
-    steps = ROUNDS * max(1, round_images // BATCH)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    best_loss, best_round, best, step = float("inf"), 0, network.state_dict(), 0
-    for number in range(1, ROUNDS + 1):
-        network.train()
-        for chosen in _order(train, number, round_images):
-            for group in optimiser.param_groups:
-                group["lr"] = LEARNING_RATE * 0.5 * (1 + cos(pi * step / steps))
-            images, labels = _batch(dataset, chosen, plan, device)
-            with seeded(0, "classifier", "step", step):
-                loss = F.binary_cross_entropy_with_logits(network(_shifted(images, step)), labels)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            step += 1
-        loss_now = _validate(network, dataset, validation, plan, device) if len(validation) else -float(number)
-        if loss_now < best_loss:
-            best_loss, best_round = loss_now, number
-            best = {name: value.clone() for name, value in network.state_dict().items()}
-    network.load_state_dict(best)
-    return best_round
-
-
-def _order(train: npt.NDArray[np.int64], number: int, images: int) -> list[npt.NDArray[np.int64]]:
-    """Return one round's batches; a last one that is not full is left out, unless it is all there is."""
-    generator = np.random.Generator(np.random.Philox(key=derive(0, "classifier", "order", number)))
-    chosen = train[generator.permutation(len(train))[:images]]
-    size = min(BATCH, len(chosen))
-    return [chosen[start : start + size] for start in range(0, len(chosen) - size + 1, size)]
-
-
-def _batch(
-    dataset: PackedDataset, chosen: npt.NDArray[np.int64], plan: Report, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    attributes = dataset.attributes
-    if attributes is None:
-        raise NotApplicable(f"data set `{dataset.name}` has no attributes")
-    images = torch.from_numpy(dataset.images[chosen]).to(device).permute(0, 3, 1, 2)
-    labels = torch.from_numpy(attributes[chosen][:, plan.columns]).to(device, torch.float32)
-    return to_float(images), labels
-
-
-def _shifted(images: Tensor, step: int) -> Tensor:
-    """Move each image by its own number of pixels, repeating what is at its edge."""
-    generator = torch.Generator().manual_seed(derive(0, "classifier", "shift", step))
-    moves = torch.randint(0, 2 * SHIFT + 1, (2, len(images), 1), generator=generator).to(images.device)
-    padded = F.pad(images, (SHIFT,) * 4, mode="replicate")
-    rows = moves[0] + torch.arange(images.shape[2], device=images.device)
-    columns = moves[1] + torch.arange(images.shape[3], device=images.device)
-    index = torch.arange(len(images), device=images.device)[:, None, None]
-    return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-@torch.no_grad()
-def _validate(
-    network: AttributeNetwork,
-    dataset: PackedDataset,
-    indices: npt.NDArray[np.int64],
-    plan: Report,
-    device: torch.device,
-) -> float:
-    network.eval()
-    total = 0.0
-    for start in range(0, len(indices), 2 * BATCH):
-        images, labels = _batch(dataset, indices[start : start + 2 * BATCH], plan, device)
-        total += F.binary_cross_entropy_with_logits(network(images), labels, reduction="sum").item()
-    return total / (len(indices) * len(plan.names))
-
-
-def _examine(classifier: AttributeClassifier, dataset: PackedDataset, device: torch.device) -> Report:
-    """Measure accuracies on the test split."""
-    right: list[Tensor] = []
-    truth: list[Tensor] = []
-    indices = dataset.indices("test")
-    for start in range(0, len(indices), 2 * BATCH):
-        chosen = indices[start : start + 2 * BATCH]
-        _, labels = _batch(dataset, chosen, classifier.report, device)
-        images = torch.from_numpy(dataset.images[chosen]).to(device).permute(0, 3, 1, 2)
-        right.append(((classifier.logits(images) > 0) == (labels > 0.5)).cpu().double())
-        truth.append(labels.cpu().double())
-    hit, has = torch.cat(right), torch.cat(truth)
-    with_it, without = (hit * has).sum(0) / has.sum(0), (hit * (1 - has)).sum(0) / (1 - has).sum(0)
-    return replace(
-        classifier.report,
-        test_accuracy=tuple(hit.mean(0).tolist()),
-        test_balanced_accuracy=tuple(((with_it + without) / 2).tolist()),
+def _examine(network: AttributeNetwork, data: Labelled, plan: Report) -> tuple[Report, tuple[int, ...]]:
+    """Calibrate, judge and test; return the report on all attributes learned, and which of them are told."""
+    prior = np.log(plan.prevalence) - np.log1p(-np.array(plan.prevalence))
+    evidence, truth = {}, {}
+    splits: tuple[Split, ...] = ("validation", "test")
+    for split in splits:
+        logits, labels = predict(network, data, split)
+        evidence[split], truth[split] = logits.numpy() - prior, labels.numpy()
+    images = len(truth["validation"])
+    slopes = fit_slopes(evidence["validation"], truth["validation"], prior) if images else np.ones(len(prior))
+    judged_on: Split = "validation" if images else "test"
+    bounds = balanced_accuracy_bound(_hits(evidence[judged_on], truth[judged_on]), truth[judged_on])
+    hits = _hits(evidence["test"], truth["test"])
+    before, after = (
+        expected_calibration_error(expit(prior + scale * evidence["test"]), truth["test"]) for scale in (1.0, slopes)
     )
+    report = replace(
+        plan,
+        slopes=tuple(slopes.tolist()),
+        calibrated_on=images,
+        judged_on=judged_on,
+        bounds=tuple(bounds.tolist()),
+        test_accuracy=tuple(hits.mean(0).tolist()),
+        test_balanced_accuracy=tuple(balanced_accuracy(hits, truth["test"]).tolist()),
+        test_calibration_error=tuple(after.tolist()),
+        test_calibration_error_before=tuple(before.tolist()),
+    )
+    return report, tuple(np.flatnonzero(bounds > 0.5).tolist())
+
+
+def _hits(evidence: Floats, labels: Floats) -> Floats:
+    hits: Floats = ((evidence > 0) == (labels > 0.5)).astype(np.float64)
+    return hits
+
+
+def _choose(report: Report, told: tuple[int, ...]) -> Report:
+    """Return the report on the attributes told, with the reason why the others are not."""
+    untold = [k for k in range(len(report.names)) if k not in told]
+    reasons = {
+        report.names[k]: f"not told better than chance: balanced accuracy on the {report.judged_on} split is above "
+        f"{report.bounds[k]:.3f} with 95 % confidence, expected is above 0.5"
+        for k in untold
+    }
+    return Report(
+        names=_pick(report.names, told),
+        columns=_pick(report.columns, told),
+        prevalence=_pick(report.prevalence, told),
+        excluded=report.excluded | reasons,
+        slopes=_pick(report.slopes, told),
+        calibrated_on=report.calibrated_on,
+        judged_on=report.judged_on,
+        bounds=_pick(report.bounds, told),
+        test_accuracy=_pick(report.test_accuracy, told),
+        test_balanced_accuracy=_pick(report.test_balanced_accuracy, told),
+        test_calibration_error=_pick(report.test_calibration_error, told),
+        test_calibration_error_before=_pick(report.test_calibration_error_before, told),
+    )
+
+
+def _pick(values: tuple[Value, ...], told: tuple[int, ...]) -> tuple[Value, ...]:
+    return tuple(values[k] for k in told)
+
+
+def _finish(network: AttributeNetwork, told: tuple[int, ...], plan: Report, slopes: tuple[float, ...]) -> None:
+    """Leave a last layer that gives the log-odds of the attributes told, calibrated, at even odds.
+
+    Where none is told, a first one stands in: the file says so to the next run, which need not train.
+    """
+    rows = torch.tensor(told or (0,))
+    old = network.logits
+    scale = torch.tensor(slopes, dtype=torch.float64)[rows].to(old.weight.device)
+    prior = torch.tensor(plan.prevalence, dtype=torch.float64).logit()[rows].to(old.weight.device)
+    new = nn.Linear(FEATURES, len(rows), device=old.weight.device)
+    new.weight.data.copy_(old.weight.data[rows] * scale[:, None])
+    new.bias.data.copy_(scale * (old.bias.data[rows] - prior))
+    network.logits = new
