@@ -1,149 +1,130 @@
-"""Latent arithmetic with visual attributes, judged by a classifier.
+"""Latent arithmetic with visual attributes, judged by a classifier: five scores of one set of edits.
 
 An attribute's vector is the mean latent of the images with it minus the mean of those without (Larsen et al. 2016,
 section 4.2). Each image's latent is moved along one vector, towards having the attribute where it lacks it and away
-where it has it, and decoded. The classifier then says which attributes the edited image shows; the target is the
-image's own attributes with that one flipped.
+where it has it, and decoded. The target is the image's own attributes with that one flipped.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from collections.abc import Iterable
+from functools import partial
 
 from genbench.errors import NotApplicable
 from genbench.evaluate.classifier import AttributeClassifier
 from genbench.evaluate.context import EvaluationContext
-from genbench.images import to_uint8
 from genbench.interfaces import Evaluator
-from genbench.records import Scalar, Score
-from genbench_evaluators.reconstruction import standard_error
-from genbench_evaluators.settings import AttributeSettings
+from genbench.records import Check, Score, Sheet
+from genbench_evaluators.arithmetic import PAIRED_IMAGES, RESAMPLES, Effects, between_images
+from genbench_evaluators.attribute_scores import (
+    Outcome,
+    Scores,
+    attribute_sheet,
+    entanglement_sheet,
+    strength_sheet,
+)
+from genbench_evaluators.attribute_settings import AttributeSettings, parse_strengths
+from genbench_evaluators.edits import Task, edit, labels_of, look, look_at, prepare
+from genbench_evaluators.health_rules import Rule
 
+FLOOR_IMAGES = 128
+"""Moves in random directions are tried on the first so many images."""
 
-@dataclass(frozen=True)
-class Task:
-    """What is edited.
+CURVE_IMAGES = 64
+"""Edits of each strength of the curve likewise."""
 
-    Attributes:
-        latents: (N, latent_size), of the images to edit.
-        signs: (N, A) in {-1, 1}: whether each has each of the classifier's attributes.
-        vectors: (A, latent_size).
-        source: where the vectors and signs come from, for the protocol.
-        vector_images: how many images the vectors are means of.
-    """
-
-    latents: Tensor
-    signs: Tensor
-    vectors: Tensor
-    source: str
-    vector_images: int
+EDIT_EFFECT = Rule(
+    low=0.02,
+    under="Edits along attributes' vectors show no more of the attribute than edits along random vectors do.",
+)
+"""How much further the classifier's probability of an attribute moves in the wanted direction along its vector than
+along a random one of the same length; 0.08 to 0.30 for all models measured on the CelebA subset."""
 
 
 class AttributeArithmetic(Evaluator):
-    """Whether edits along attribute vectors do what they should, in two scores, both means over images and attributes.
+    """Whether edits along attribute vectors do what they should; scores are means over images and edited attributes.
 
-    `attributes` is the cosine, in [-1, 1], between the attributes shown after an edit and those aimed at: all of them,
-    so that it falls where an edit, or the reconstruction under it, loses the rest of the face. `attributes-success` is
-    the fraction of edits after which the classifier sees the attribute as aimed at, whatever became of the rest.
+    - `attributes`: the cosine, in [-1, 1], between the attributes shown after an edit and those aimed at: all of them,
+      so that it falls where an edit, or the reconstruction under it, loses the rest of the face.
+    - `attributes-success`: the fraction of edits after which the attribute is seen as aimed at.
+    - `attributes-direction`: the cosine, in [-1, 1], between the change of what is shown and the one wanted.
+    - `attributes-leakage`: how far the other attributes' probabilities move, in [0, 1].
+    - `attributes-identity`: how far the features move outside the edited attribute's own direction, 1 being as far
+      as from one image to another.
     """
 
     def __init__(self, settings: AttributeSettings) -> None:
         self.settings = settings
 
-    def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
+    def evaluate(self, context: EvaluationContext) -> Iterable[Score | Check | Sheet]:
         classifier = context.classifier()
-        try:
-            task = self._real_images(context, classifier)
-        except NotApplicable:
-            task = self._samples(context, classifier)
-        untouched = _shown(context, classifier, task.latents)
-        cosines, successes, idle = [], [], []
-        for k in range(task.signs.shape[1]):
-            target = _flipped(task.signs, k)
-            edited = task.latents + self.settings.strength * target[:, k, None] * task.vectors[k]
-            shown = _shown(context, classifier, edited)
-            cosines.append(F.cosine_similarity(shown, target, dim=1))
-            successes.append((shown[:, k] * target[:, k] > 0).double())
-            idle.append(F.cosine_similarity(untouched, target, dim=1))
+        task = prepare(context, classifier, self.settings.images, context.sampling.samples)
+        outcome = self._edit(context, classifier, task)
         protocol = context.protocol(
-            latents=task.source,
-            images=len(task.latents),
-            vector_images=task.vector_images,
+            **task.facts,
             strength=self.settings.strength,
             pixel_range="[0, 255], rounded",
+            uncertainty=f"standard error over images, bootstrap of {RESAMPLES} resamples",
+            identity_pairs=f"all of the first {min(PAIRED_IMAGES, len(task.latents))} images",
             classifier_weights=classifier.weights_hash,
             **classifier.facts,
         )
-        names = classifier.report.names
-        # What not editing at all would score shows how much of the cosine the edits have earned.
-        unedited = {"unedited": torch.stack(idle, 1).mean().item()}
-        yield _score("attributes", torch.stack(cosines, 1), names, protocol, unedited)
-        yield _score("attributes-success", torch.stack(successes, 1), names, protocol, {})
+        scores = Scores(outcome, protocol, context.seed("attributes", "bootstrap"), _warnings(classifier, task))
+        yield from scores.all()
+        effect = (outcome.edits.move.mean() - outcome.floor.move.mean()).item()
+        yield EDIT_EFFECT.check("edit-effect", effect)
+        yield attribute_sheet(outcome)
+        yield entanglement_sheet(outcome)
+        if strengths := parse_strengths(self.settings.strengths):
+            yield strength_sheet(_curve(context, classifier, task, outcome, strengths), outcome.spacing)
+        if reasons := scores.unmeasurable():
+            raise NotApplicable("; ".join(reasons))
 
-    def _real_images(self, context: EvaluationContext, classifier: AttributeClassifier) -> Task:
-        """Edit test images, along vectors of the training images' posterior means and labels."""
-        columns = list(classifier.report.columns)
-        latents = context.latents("train").double()
-        labels = context.attributes("train")[:, columns].double()
-        limit = self.settings.images or None
-        signs = context.attributes("test")[:limit, columns].double() * 2 - 1
-        chosen = context.latents("test")[:limit].double()
-        return Task(chosen, signs, attribute_vectors(latents, labels), "posterior-mean", len(latents))
-
-    def _samples(self, context: EvaluationContext, classifier: AttributeClassifier) -> Task:
-        """Edit samples, along vectors of other samples; which attributes they have, the classifier says."""
-        count = context.config.evaluation.samples
-        latents = context.prior(count).double()
-        labels = torch.cat([classifier.logits(x).cpu() > 0 for x in context.samples(count)]).double()
-        wanted = self.settings.images or context.count("test")
-        chosen = context.prior(wanted, "edits").double()
-        signs = torch.where(_shown(context, classifier, chosen) > 0, 1.0, -1.0).double()
-        return Task(chosen, signs, attribute_vectors(latents, labels), "classified-samples", count)
-
-
-def _score(
-    name: str, values: Tensor, names: Sequence[str], protocol: dict[str, Scalar], details: dict[str, float]
-) -> Score:
-    """Return the mean of values (N, A), with the standard error over images and each attribute's own mean."""
-    return Score(
-        name=name,
-        value=values.mean().item(),
-        uncertainty=standard_error(values.mean(1)),
-        direction="higher",
-        protocol=protocol,
-        details=details | dict(zip(names, values.mean(0).tolist(), strict=True)),
-    )
+    def _edit(self, context: EvaluationContext, classifier: AttributeClassifier, task: Task) -> Outcome:
+        strength = self.settings.strength
+        before = look(context, classifier, task.latents)
+        first = task.head(FLOOR_IMAGES)
+        random = first.at_random(strength, partial(context.seed, "attributes", "floor"))
+        directions = classifier.directions.double().cpu()[list(task.edited)]
+        real = look_at(classifier, context.real("test", len(task.latents)))
+        return Outcome(
+            names=task.names,
+            edited=task.edited,
+            signs=task.signs,
+            before=before,
+            edits=edit(context, classifier, task, before, task.along_vectors(strength)),
+            floor=edit(context, classifier, first, before.head(FLOOR_IMAGES), random),
+            real=real,
+            real_signs=labels_of(context, classifier, "test")[: len(task.latents)] * 2 - 1,
+            reconstructs=task.reconstructs,
+            directions=directions,
+            spacing=between_images(before.features, directions),
+        )
 
 
-def attribute_vectors(latents: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean latent with each attribute minus the mean without it, (A, latent_size) (Larsen et al. 2016, 4.2).
-
-    A vector is zero where all latents have the attribute or none has: an edit along it changes nothing, and scores so.
-
-    Args:
-        latents: (N, latent_size) float64.
-        labels: (N, A) in {0, 1}, float64.
-    """
-    having = labels.sum(0)
-    lacking = len(labels) - having
-    total = latents.sum(0)
-    with_it = labels.T @ latents
-    vectors = with_it / having.clamp(min=1)[:, None] - (total - with_it) / lacking.clamp(min=1)[:, None]
-    return torch.where((having > 0)[:, None] & (lacking > 0)[:, None], vectors, 0.0)
+def _curve(
+    context: EvaluationContext,
+    classifier: AttributeClassifier,
+    task: Task,
+    outcome: Outcome,
+    strengths: tuple[float, ...],
+) -> dict[float, Effects]:
+    """Return what edits of each strength do to the first images."""
+    first, before = task.head(CURVE_IMAGES), outcome.before.head(CURVE_IMAGES)
+    return {s: edit(context, classifier, first, before, first.along_vectors(s)) for s in strengths}
 
 
-def _flipped(signs: Tensor, k: int) -> Tensor:
-    """Return signs with column k negated."""
-    target = signs.clone()
-    target[:, k] = -target[:, k]
-    return target
-
-
-def _shown(context: EvaluationContext, classifier: AttributeClassifier, latents: Tensor) -> Tensor:
-    """Return what attributes images decoded from latents show: tanh(logit/2) = 2σ(logit) − 1, (N, A) float64."""
-    images = to_uint8(context.decode(latents.float()))
-    batches = torch.split(images, context.batch_size)
-    return torch.cat([(classifier.logits(batch).cpu().double() / 2).tanh() for batch in batches])
+def _warnings(classifier: AttributeClassifier, task: Task) -> tuple[str, ...]:
+    """Say what a reader of the headline must know."""
+    report = classifier.report
+    said = []
+    if report.excluded:
+        total = len(report.excluded) + len(report.names)
+        said.append(
+            f"{len(report.excluded)} of the data set's {total} attributes take no part, since the classifier can't "
+            f"learn, test or tell them: {', '.join(report.excluded)}"
+        )
+    if task.left_out:
+        reasons = "; ".join(f"{name} ({why})" for name, why in task.left_out.items())
+        said.append(f"{len(task.left_out)} attributes have no vector and are not edited: {reasons}")
+    if not report.calibrated_on:
+        said.append("the classifier's probabilities are not calibrated, since the validation split is empty")
+    return tuple(said)
