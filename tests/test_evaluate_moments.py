@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from genbench.errors import GenbenchError, NotApplicable
-from genbench.evaluate.moments import BLOCK, Moments, frechet_distance, measure
+from genbench.evaluate.moments import BLOCK, Moments, frechet_distance, frechet_influence, measure
 
 
 def features(count: int, size: int, seed: int, offset: float = 0.0) -> torch.Tensor:
@@ -135,3 +135,87 @@ def test_features_that_are_not_finite_are_refused() -> None:
 def test_features_of_different_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="2 and of 3"):
         frechet_distance(measure([features(9, 2, 0)]), measure([features(9, 3, 0)]))
+
+
+# -- the distance's sampling error
+
+
+def normal(count: int, mean: torch.Tensor, factor: torch.Tensor, seed: int) -> torch.Tensor:
+    noise = torch.randn(count, len(mean), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return noise @ factor.T + mean
+
+
+def test_influence_in_one_dimension_is_the_delta_methods() -> None:
+    # d² = (μ₁ − μ₂)² + (σ₁ − σ₂)², and dσ₂ = dσ₂²/2σ₂.
+    real, x = gaussian([3.0], [[4.0]]), features(200, 1, 0).double()
+    generated = measure([x])
+    mean, variance = generated.mean[0], generated.covariance[0, 0]
+    expected = 2 * (mean - 3) * (x - mean) + (1 - 2 / variance.sqrt()) * ((x - mean).square() - variance)
+    torch.testing.assert_close(frechet_influence(real, generated, x), expected[:, 0], rtol=1e-10, atol=1e-10)
+
+
+def weighted(x: torch.Tensor, weights: torch.Tensor) -> Moments:
+    mean = weights @ x
+    centred = x - mean
+    return Moments(len(x), mean, (centred * weights[:, None]).T @ centred)
+
+
+@pytest.mark.parametrize("count", [5, 60])
+def test_influence_is_what_a_little_more_weight_on_an_image_does(count: int) -> None:
+    # With 5 images of 8 features the generated covariance is singular.
+    real, x = measure([features(100, 8, 1)]), features(count, 8, 2, offset=0.5).double()
+    even = torch.full((count,), 1 / count, dtype=torch.float64)
+    influence = frechet_influence(real, weighted(x, even), x)
+    step = 1e-5
+    for i in range(4):
+        point = torch.zeros(count, dtype=torch.float64)
+        point[i] = 1
+        up, down = (frechet_distance(real, weighted(x, even + h * (point - even))) for h in (step, -step))
+        assert influence[i].item() == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-4)
+
+
+def test_influence_is_nought_on_average_and_does_not_depend_on_blocks() -> None:
+    real, x = measure([features(300, 6, 1)]), features(BLOCK + 100, 6, 2)
+    even = torch.full((len(x),), 1 / len(x), dtype=torch.float64)
+    generated = weighted(x.double(), even)
+    whole = frechet_influence(real, generated, x)
+    assert abs(whole.mean().item()) < 1e-9 * whole.std().item()
+    torch.testing.assert_close(frechet_influence(real, generated, x[BLOCK - 3 :]), whole[BLOCK - 3 :])
+
+
+def test_influence_of_features_of_which_some_or_all_are_constant() -> None:
+    x, y = features(50, 6, 1), features(60, 6, 2)
+    alive = frechet_influence(measure([x]), measure([y]), y)
+    a, b = (torch.cat([z, torch.full((len(z), 2), 3.0)], 1) for z in (x, y))
+    torch.testing.assert_close(frechet_influence(measure([a]), measure([b]), b), alive)
+    dead = torch.zeros(60, 6)
+    assert torch.equal(frechet_influence(measure([x]), measure([dead]), dead), torch.zeros(60, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7])
+def test_standard_error_is_the_spread_over_draws(shift: float) -> None:
+    size, count = 5, 1000
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, size, size, dtype=torch.float64, generator=generator)
+    zero = torch.zeros(size, dtype=torch.float64)
+    real = Moments(10**9, zero + shift, first @ first.T)
+    distances, errors = [], []
+    for seed in range(400):
+        x = normal(count, zero, second, seed)
+        generated = measure([x])
+        distances.append(frechet_distance(real, generated))
+        errors.append(frechet_influence(real, generated, x).std().item() / count**0.5)
+    assert np.mean(errors) == pytest.approx(np.std(distances), rel=0.15)
+
+
+def test_distance_of_draws_comes_to_the_closed_form() -> None:
+    size = 4
+    generator = torch.Generator().manual_seed(1)
+    first, second = torch.randn(2, size, size, dtype=torch.float64, generator=generator)
+    zero = torch.zeros(size, dtype=torch.float64)
+    a, b = Moments(10**9, zero, first @ first.T), Moments(10**9, zero + 1, second @ second.T)
+    x, y = normal(200_000, a.mean, first, 2), normal(200_000, b.mean, second, 3)
+    values = np.linalg.eigvals((a.covariance @ b.covariance).numpy())
+    exact = size + (a.covariance + b.covariance).trace().item() - 2 * np.sqrt(values.real).sum()
+    assert frechet_distance(a, b) == pytest.approx(exact, rel=1e-9)
+    assert frechet_distance(measure(x.split(5000)), measure(y.split(5000))) == pytest.approx(exact, rel=0.02)

@@ -11,22 +11,24 @@ import torch
 from torch import Tensor, nn
 
 import genbench_evaluators
-from genbench.config import Component, RunConfig
+from genbench.config import EvaluatorConfig, RunConfig, SamplingConfig
 from genbench.data.packed import PackedDataset
 from genbench.errors import NotApplicable
 from genbench.evaluate import extractors
 from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.evaluation import Evaluation, evaluate
+from genbench.evaluate.extractors import weights
 from genbench.interfaces import Batch, Losses, Model, Posterior
 from genbench.plugins import Plugins
 from genbench.records import Score
-from genbench_evaluators.attributes import attribute_vectors
 
 CPU = torch.device("cpu")
 SIZE = 8
 NAMES = ("top-left", "top-right", "bottom-left")
 LATENT = 4
 """One dimension for each quarter of an image; the fourth belongs to no attribute."""
+
+SAMPLES = 200
 
 
 class Quarters(Model):
@@ -85,7 +87,7 @@ Build = Callable[..., EvaluationContext]
 @pytest.fixture(scope="module")
 def build(cache: Path) -> Build:
     def build(
-        model: Model, data: PackedDataset | None = None, batch_size: int = 64, samples: int = 200, seed: int = 0
+        model: Model, data: PackedDataset | None = None, batch_size: int = 64, seed: int = 0
     ) -> EvaluationContext:
         config = RunConfig.model_validate(
             {
@@ -94,18 +96,24 @@ def build(cache: Path) -> Build:
                 "dataset": {"name": "quarters", "size": SIZE},
                 "network": {"latent_size": LATENT},
                 "training": {"images": 1},
-                "evaluation": {"samples": samples},
+                "evaluation": {},
                 "seed": seed,
             }
         )
-        return EvaluationContext(model, data or quarters(), config, CPU, cache, batch_size)
+        plugins = Plugins.of(genbench_evaluators)
+        return EvaluationContext(model, data or quarters(), config, CPU, cache, batch_size, plugins=plugins)
 
     return build
 
 
 def run(context: EvaluationContext, name: str, **settings: object) -> Evaluation:
-    component = Component(name=name, settings=settings)
-    return evaluate(context, Plugins.of(genbench_evaluators), (component,), lambda line: None)
+    found = evaluate(context, Plugins.of(genbench_evaluators), (asked(name, **settings),), lambda line: None)
+    assert found is not None
+    return found
+
+
+def asked(name: str, **settings: object) -> EvaluatorConfig:
+    return EvaluatorConfig(name=name, settings=settings, sampling=SamplingConfig(samples=SAMPLES))
 
 
 def score(context: EvaluationContext, name: str, of: str | None = None, **settings: object) -> Score:
@@ -140,122 +148,43 @@ def test_mse_without_an_encoder_is_skipped(build: Build) -> None:
     assert [u.reason for u in found.skipped] == ["Generator has no encoder"]
 
 
-@pytest.mark.parametrize("name", ["mse", "fd-attributes", "attributes"])
+@pytest.mark.parametrize("name", ["mse", "fd"])
 def test_scores_do_not_depend_on_the_batch_size(build: Build, name: str) -> None:
     class Blurred(Quarters):
         def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
             return nn.functional.avg_pool2d(super().decode(latents), 3, 1, 1)
 
-    first, second = (run(build(Blurred(), batch_size=size), name).scores for size in (100, 7))
+    first, second = (run(build(Blurred(), quarters(test=150), batch_size=size), name).scores for size in (100, 7))
     assert [s.protocol for s in first] == [s.protocol for s in second]
     for a, b in zip(first, second, strict=True):
         assert a.value == pytest.approx(b.value, rel=1e-4)
 
 
-# -- attributes
+# -- Fréchet distances
 
 
-def test_vectors_are_differences_of_means() -> None:
-    latents = torch.tensor([[1.0, 5.0], [3.0, 7.0], [0.0, 1.0]], dtype=torch.float64)
-    labels = torch.tensor([[1, 0, 1], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
-    expected = torch.tensor([[2.0, 5.0], [0.0, 0.0], [-2.5, -4.0]], dtype=torch.float64)
-    torch.testing.assert_close(attribute_vectors(latents, labels), expected)
-
-
-def test_vectors_of_a_linear_model_point_along_its_axes(build: Build) -> None:
-    context = build(Quarters())
-    labels = context.attributes("train").double()
-    vectors = attribute_vectors(context.latents("train").double(), labels)
-    torch.testing.assert_close(vectors[:, :3], 2 * torch.eye(3, dtype=torch.float64), atol=0.2, rtol=0)
-
-
-def test_a_model_that_knows_the_attributes_edits_them(build: Build) -> None:
-    found, success = run(build(Quarters()), "attributes").scores
-    assert (found.name, success.name) == ("attributes", "attributes-success")
-    assert found.value > 0.85
-    assert found.direction == success.direction == "higher"
-    assert all(success.details[name] > 0.9 for name in NAMES)
-    assert found.value > found.details["unedited"] + 0.3
-    by_attribute = [found.details[name] for name in NAMES]
-    assert found.value == pytest.approx(np.mean(by_attribute))
-    assert 0 < (found.uncertainty or 0) < 0.05
-
-
-def test_a_model_that_shows_nothing_edits_nothing(build: Build) -> None:
-    found, success = run(build(Grey()), "attributes").scores
-    assert abs(found.value) < 0.5
-    assert found.details["unedited"] == pytest.approx(found.value)
-    # Every image looks alike, so of each attribute's two directions one succeeds.
-    assert all(0.3 < success.details[name] < 0.7 for name in NAMES)
-
-
-def test_a_permuted_label_column_costs_its_attribute_its_score(build: Build) -> None:
-    data = replace(quarters(permuted=1), fingerprint=quarters().fingerprint)
-    honest, _ = run(build(Quarters()), "attributes").scores
-    permuted, success = run(build(Quarters(), data), "attributes").scores
-    assert permuted.protocol["classifier_weights"] == honest.protocol["classifier_weights"]
-    assert success.details["top-right"] < 0.2
-    assert permuted.details["top-right"] < honest.details["top-right"] - 0.3
-    for name in ("top-left", "bottom-left"):
-        assert permuted.details[name] == pytest.approx(honest.details[name], abs=1e-6)
-
-
-def test_a_half_edit_does_less(build: Build) -> None:
-    whole, half = (score(build(Quarters()), "attributes", strength=strength) for strength in (1.0, 0.3))
-    assert half.value < whole.value - 0.1
-    assert half.protocol["strength"] == 0.3
-
-
-def test_the_first_images_are_edited_unless_all_are_asked_for(build: Build) -> None:
-    assert score(build(Quarters()), "attributes", images=10).protocol["images"] == 10
-    assert score(build(Quarters()), "attributes", images=0).protocol["images"] == 100
-
-
-def test_a_generator_is_judged_by_its_own_samples_and_never_beside_the_others(build: Build) -> None:
-    encoding, generating = (score(build(model), "attributes", images=50) for model in (Quarters(), Generator()))
-    assert generating.value > 0.8
-    assert generating.protocol["latents"] == "classified-samples"
-    assert encoding.protocol["latents"] == "posterior-mean"
-    assert generating.protocol["images"] == 50
-    assert score(build(Generator(), seed=1), "attributes", images=50).value != generating.value
-
-
-def test_a_generator_of_one_image_scores_and_edits_nothing(build: Build) -> None:
-    class Collapsed(Generator, Grey):
-        def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-            return torch.full((len(latents), 1, SIZE, SIZE), 0.3)
-
-    found, success = run(build(Collapsed()), "attributes", images=20).scores
-    assert [success.details[name] for name in NAMES] == [0, 0, 0]
-    assert found.value == pytest.approx(found.details["unedited"])
-
-
-@pytest.mark.parametrize("name", ["attributes", "fd-attributes"])
-def test_without_attributes_it_is_skipped(build: Build, name: str) -> None:
+def test_without_attributes_it_is_skipped(build: Build) -> None:
     data = replace(quarters(), attributes=None, attribute_names=())
-    found = run(build(Quarters(), data), name)
+    found = run(build(Quarters(), data), "fd")
     assert found.scores == ()
     assert [u.reason for u in found.skipped] == ["data set `quarters` has no attributes"]
 
 
-# -- Fréchet distances
-
-
 def test_distances_on_attribute_features_tell_good_from_bad(build: Build) -> None:
-    good, bad = (run(build(model), "fd-attributes").scores for model in (Quarters(), Grey()))
+    data = quarters(test=150)
+    good, bad = (run(build(model, data), "fd").scores for model in (Quarters(), Grey()))
     assert [s.name for s in good] == ["fd-attributes", "rfd-attributes"]
     assert good[1].value < 1e-3 * bad[1].value
     assert good[0].value < 0.5 * bad[0].value
-    assert good[0].protocol["generated_images"] == 200
-    assert good[1].protocol["generated_images"] == good[0].protocol["real_images"] == 100
-    assert good[0].protocol["small_sample"] == "100 images for 128 features"
+    assert good[0].protocol["generated_images"] == SAMPLES
+    assert good[1].protocol["generated_images"] == good[0].protocol["real_images"] == 150
+    assert any("150 images for 128 features" in warning for warning in good[0].warnings)
 
 
-def test_a_generator_has_no_distance_of_reconstructions(build: Build) -> None:
-    found = run(build(Generator()), "fd-attributes")
-    assert [s.name for s in found.scores] == ["fd-attributes"]
-    assert not found.skipped
-    assert not found.failures
+def test_no_more_test_images_than_features_are_too_few(build: Build) -> None:
+    found = run(build(Quarters()), "fd")
+    assert found.scores == ()
+    assert ["129 images on each side, there are 100 real" in u.reason for u in found.skipped] == [True]
 
 
 @pytest.fixture
@@ -266,14 +195,15 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise URLError("no network")
 
     monkeypatch.delenv(extractors.WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.delenv(weights.FOLDER_VARIABLE, raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(extractors, "urlopen", refuse)
+    monkeypatch.setattr(weights, "urlopen", refuse)
     return tmp_path
 
 
 def test_without_weights_fid_is_skipped_and_says_what_to_put_where(build: Build, nowhere: Path) -> None:
     told: list[str] = []
-    found = evaluate(build(Quarters()), Plugins.of(genbench_evaluators), (Component(name="fid"),), told.append)
+    found = evaluate(build(Quarters()), Plugins.of(genbench_evaluators), (asked("fid"),), told.append)
     assert found.scores == found.failures == ()
     (skipped,) = found.skipped
     assert "no network" in skipped.reason
@@ -286,7 +216,7 @@ def test_without_weights_fid_is_skipped_and_says_what_to_put_where(build: Build,
 def test_a_download_that_is_not_the_weights_is_not_kept(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = nowhere / "page.html"
     page.write_text("sign in to this network")
-    monkeypatch.setattr(extractors, "urlopen", lambda url, timeout: page.open("rb"))
+    monkeypatch.setattr(weights, "urlopen", lambda url, timeout: page.open("rb"))
     with pytest.raises(NotApplicable, match="SHA-256"):
         extractors.inception_weights()
     assert not (nowhere / "hub" / "checkpoints" / extractors.INCEPTION_FILE).exists()
