@@ -5,8 +5,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from genbench.errors import GenbenchError
+from genbench.errors import GenbenchError, NotApplicable
 from genbench.interfaces import DataRequest
+from genbench_datasets.digits import Digits
 from genbench_datasets.settings import ToyFacesSettings
 from genbench_datasets.toyfaces import ATTRIBUTES, ToyFaces, render, sample_factors
 
@@ -102,3 +103,50 @@ def test_prepared_faces_carry_their_attributes_and_splits(tmp_path) -> None:
     np.testing.assert_array_equal(faces.images, render(sample_factors(105, 4), 16))
     np.testing.assert_array_equal(faces.attributes, sample_factors(105, 4).attributes)
     assert calls[-1] == (105, 105)
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_counterfactuals_are_the_prepared_faces_with_one_attribute_flipped(tmp_path, size: int) -> None:
+    faces = ToyFaces(ToyFacesSettings(count=150, seed=6))
+    prepared = faces.prepare(DataRequest(None, tmp_path, size))
+    indices = np.array([149, 3, 77, 78, 79, 80, 3])
+    factors = sample_factors(150, 6).select(indices)
+    np.testing.assert_array_equal(render(factors, size), prepared.images[indices])  # flipping nothing
+    for name in ATTRIBUTES:
+        changed = faces.counterfactuals(indices, name, size)
+        assert changed.shape == (7, size, size, 3)
+        assert changed.dtype == np.uint8
+        assert (changed != prepared.images[indices]).any(axis=(1, 2, 3)).all()
+        lacking = ~factors.has(name)
+        np.testing.assert_array_equal(changed[lacking], render(factors.with_attribute(name, True), size)[lacking])
+        np.testing.assert_array_equal(changed[~lacking], render(factors.with_attribute(name, False), size)[~lacking])
+        np.testing.assert_array_equal(render(factors.flipped(name).flipped(name), size), prepared.images[indices])
+
+
+def test_a_counterfactual_changes_no_pixel_that_the_attribute_can_not_reach(tmp_path) -> None:
+    faces = ToyFaces(ToyFacesSettings(count=64, seed=2))
+    prepared, everyone = faces.prepare(DataRequest(None, tmp_path, 32)).images, np.arange(64)
+    _, y = head_coordinates(sample_factors(64, 2), 32)
+    above, below = y < -0.35, y > 0.2
+    for name, kept in {"Eyeglasses": above | below, "Beard": above, "Smiling": above, "Wearing_Hat": below}.items():
+        changed = (faces.counterfactuals(everyone, name, 32) != prepared).any(axis=-1)
+        assert changed.any(axis=(1, 2)).all(), name
+        assert not (changed & kept).any(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [16, 32])
+def test_no_flip_is_invisible_from_16_px_on(size: int) -> None:
+    factors = sample_factors(500, seed=0)
+    faces = render(factors, size)
+    for name in ATTRIBUTES:
+        changed = (render(factors.flipped(name), size) != faces).any(axis=(1, 2, 3))
+        assert changed.all(), name
+
+
+def test_only_a_data_set_that_can_tell_has_counterfactuals(tmp_path) -> None:
+    with pytest.raises(NotApplicable, match="no counterfactuals"):
+        Digits().counterfactuals(np.arange(3), "Smiling", 32)
+    with pytest.raises(GenbenchError, match="smiling"):
+        ToyFaces(ToyFacesSettings(count=20)).counterfactuals(np.arange(3), "smiling", 16)
+    assert ToyFaces(ToyFacesSettings(count=20)).counterfactuals(np.arange(0), "Smiling", 16).shape == (0, 16, 16, 3)

@@ -100,6 +100,12 @@ class Factors:
         changed[:, _column(name)] = value
         return replace(self, attributes=changed)
 
+    def flipped(self, name: str) -> "Factors":
+        """Return the same faces, all else equal, those with the attribute without it and those without it with it."""
+        changed = self.attributes.copy()
+        changed[:, _column(name)] ^= 1
+        return replace(self, attributes=changed)
+
     def select(self, rows: slice | npt.NDArray[np.int64]) -> "Factors":
         """Return some of the faces."""
         return Factors(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})

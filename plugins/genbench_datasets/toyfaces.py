@@ -1,7 +1,7 @@
-"""Toy faces: drawn portraits whose every factor is known, so that the true effect of an attribute is too.
+"""Toy faces: drawn portraits whose every factor is known, so that the true effect of an attribute is too."""
 
-A counterfactual's truth is `render(factors.with_attribute("Eyeglasses", True), size)`.
-"""
+import numpy as np
+import numpy.typing as npt
 
 from genbench.interfaces import DataRequest, Dataset, ImageSet
 from genbench_datasets.faces_drawing import render
@@ -27,3 +27,7 @@ class ToyFaces(Dataset):
         tenth = count // 10
         splits = split_by_index(count - 2 * tenth, tenth, tenth)
         return ImageSet(images, splits, factors.attributes, ATTRIBUTES)
+
+    def counterfactuals(self, indices: npt.NDArray[np.int64], attribute: str, size: int) -> npt.NDArray[np.uint8]:
+        factors = sample_factors(self.settings.count, self.settings.seed).select(indices)
+        return render(factors.flipped(attribute), size)
