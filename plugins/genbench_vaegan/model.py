@@ -53,6 +53,11 @@ class VaeGan(Model):
         made = self._make(batch)
         return self._judge(batch, made, made.reconstruction, made.prior).losses
 
+    def terms(self, batch: Batch) -> Mapping[str, Tensor]:
+        made = self._make(batch)
+        judged = self._judge(batch, made, made.reconstruction, made.prior)
+        return {"similarity": self.settings.gamma * judged.like, "gan": judged.played.generator}
+
     def gradients(self, batch: Batch) -> Gradients:
         """Return what routing `losses` would give, with the graph cut at the images that the decoder makes.
 
