@@ -16,10 +16,12 @@ from genbench.errors import GenbenchError, unknown_name
 # name: (where its click command is, what `genbench --help` says of it)
 COMMANDS = {
     "run": ("genbench.cli.run:run", "Train one model on one data set and score it."),
+    "evaluate": ("genbench.cli.evaluate:command", "Compute further scores of finished runs."),
     "compare": ("genbench.cli.compare:compare", "Rank finished runs on a leaderboard."),
     "list": ("genbench.cli.list:command", "List models, similarities, evaluators and data sets."),
     "show": ("genbench.cli.show:command", "Show what a name stands for, and its settings."),
     "plugins": ("genbench.cli.plugins:command", "List the plugins, and what is wrong with those that are broken."),
+    "doctor": ("genbench.cli.doctor:command", "Check the installation against known truths."),
 }
 
 # \b keeps click from joining the lines that follow

@@ -1,0 +1,85 @@
+"""A plugin with evaluators of which a test knows what they do, and how to look into a store and to spoil it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from genbench.records import Record
+from genbench.store import read_record
+
+PLUGIN = '''
+"""Evaluators of which a test knows what they do."""
+import genbench
+from genbench.errors import NotApplicable
+from genbench.interfaces import Evaluator
+from genbench.records import Score
+
+
+@genbench.hookimpl
+def genbench_evaluators():
+    for name in ("count", "odd", "bad", "long-name-of-an-evaluator"):
+        target = f"genbenchfile:{name.split('-')[0].title()}"
+        yield genbench.EvaluatorSpec(name, "", target, default=name == "count")
+
+
+class Count(Evaluator):
+    def evaluate(self, context):
+        sampling = context.sampling
+        yield Score(name="count", value=float(sampling.samples), direction="higher", protocol=sampling.facts())
+
+
+class Long(Count):
+    pass
+
+
+class Odd(Evaluator):
+    def evaluate(self, context):
+        raise NotApplicable("not for this model")
+
+
+class Bad(Evaluator):
+    def evaluate(self, context):
+        raise RuntimeError("out of luck")
+'''
+
+
+def run_of(model: str, runs: Path = Path("runs")) -> Path:
+    """Return the folder of the one run of a model."""
+    (found,) = runs.glob(f"*/{model}-*/s*")
+    return found
+
+
+def record_of(model: str, runs: Path = Path("runs")) -> Record:
+    return read_record(run_of(model, runs) / "record.json")
+
+
+def scores(record: Record) -> dict[str, float]:
+    return {score.name: score.value for score in record.scores}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return all that lies in a folder, by path."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def edit(model: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a record's JSON."""
+    path = run_of(model) / "record.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def rewrite_checkpoint(model: str, change: Callable[[dict[str, torch.Tensor], dict[str, str]], None]) -> None:
+    path = run_of(model) / "checkpoint" / "last.safetensors"
+    with safe_open(path, "pt") as file:
+        header = dict(file.metadata())
+    tensors = load_file(path)
+    change(tensors, header)
+    save_file(tensors, path, header)
