@@ -30,8 +30,10 @@ from genbench.config import RunConfig
 from genbench.data.packed import PackedDataset
 from genbench.data.preparation import prepare
 from genbench.data.sources import cache_folder
-from genbench.evaluate.context import NOISE_BLOCK, EvaluationContext
+from genbench.evaluate.context import EvaluationContext
+from genbench.evaluate.generation import NOISE_BLOCK
 from genbench.evaluate.moments import frechet_distance
+from genbench.evaluate.subjects import Real, Sampled
 from genbench.images import to_float
 from genbench.interfaces import Batch, Losses, Model
 from genbench.pipeline import build_model
@@ -77,8 +79,8 @@ class Case:
     def ours(self, cache: Path, decoded: Tensor | None = None) -> float:
         """Return genbench's distance, by the way that its evaluator `fid` goes."""
         context, extractor = self.context(cache, decoded), self.extractor.ours(CPU)
-        real = context.moments(extractor, ("real", "test"))
-        return frechet_distance(real, context.moments(extractor, ("samples", self.count)))
+        real = context.moments(extractor, Real("test"))
+        return frechet_distance(real, context.moments(extractor, Sampled(self.count)))
 
     def real(self, cache: Path) -> Tensor:
         """Return the real images."""
@@ -219,7 +221,7 @@ def measure_distance(case: Case, folder: Path) -> dict[str, float]:
     from torch_fidelity.metric_fid import fid_statistics_to_metric
 
     context, extractor = case.context(folder), case.extractor.ours(CPU)
-    real, fake = context.moments(extractor, ("real", "test")), context.moments(extractor, ("samples", case.count))
+    real, fake = context.moments(extractor, Real("test")), context.moments(extractor, Sampled(case.count))
     theirs = [{"mu": m.mean.numpy(), "sigma": m.covariance.numpy()} for m in (real, fake)]
     start = perf_counter()
     fid_statistics_to_metric(*theirs, False)
