@@ -121,8 +121,11 @@ def stand_in(weight: Array, bias: float = 0.0) -> AttributeClassifier:
         (0.5,) * count,
         {},
         calibrated_on=1,
+        bounds=ones,
+        test_accuracy=ones,
         test_balanced_accuracy=ones,
         test_calibration_error=(0.0,) * count,
+        test_calibration_error_before=(0.0,) * count,
         weights_sha256="w",
     )
     return AttributeClassifier(Linear(weight, bias), report, CPU)  # type: ignore[arg-type]

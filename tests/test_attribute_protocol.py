@@ -208,6 +208,32 @@ def test_without_labels_it_is_skipped() -> None:
     assert [u.reason for u in found.skipped] == ["data set `quarters` has no attributes"]
 
 
+def test_a_table_says_how_well_the_classifier_knows_each_attribute() -> None:
+    context = build()
+    own = context._classifier
+    assert own is not None
+    measured = {
+        "bounds": (0.9, 0.8, 0.7),
+        "test_accuracy": (0.95, 0.85, 0.75),
+        "test_balanced_accuracy": (0.93, 0.83, 0.73),
+        "test_calibration_error_before": (0.3, 0.2, 0.1),
+        "test_calibration_error": (0.03, 0.02, 0.01),
+    }
+    own.report = replace(own.report, **measured, excluded={"rare": "no image has it"})  # type: ignore[arg-type]
+    table = sheet(run(context), "attributes-classifier")
+    assert table["b"] == {
+        "prevalence": 0.5,
+        "validation-balanced-accuracy-bound": 0.8,
+        "accuracy": 0.85,
+        "balanced-accuracy": 0.83,
+        "calibration-error-before": 0.2,
+        "calibration-error": 0.02,
+        "excluded": "",
+    }
+    assert table["rare"]["accuracy"] is None
+    assert table["rare"]["excluded"] == "no image has it"
+
+
 def test_excluded_attributes_and_a_missing_calibration_are_said() -> None:
     context = build()
     classifier = context.classifier()
@@ -229,6 +255,7 @@ def test_an_attribute_may_be_called_floor() -> None:
 def test_tables_are_as_large_as_what_they_tell() -> None:
     found = run(build(data=noisy()))
     assert {s.name: (len(s.rows), len(s.columns)) for s in found.sheets} == {
+        "attributes-classifier": (3, 8),
         "attributes-entanglement": (3, 4),
         "attributes-each": (3, 1 + 2 + 6 + 6),
     }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genbench.evaluate.classifier import Report
 from genbench.records import Scalar, Score, Sheet
 from genbench_evaluators.arithmetic import Effects, Shown, bootstrap, flipped, outside, strongest
 
@@ -213,6 +214,28 @@ def strength_sheet(measured: Mapping[float, Effects], spacing: Tensor) -> Sheet:
         means = torch.stack([values.mean() for values in statistics(effects, spacing).values()])
         rows.append((strength, len(effects.cosine), *cells(means)))
     return Sheet(name="attributes-strength", columns=("strength", "images", *STATISTICS), rows=tuple(rows))
+
+
+def classifier_sheet(report: Report) -> Sheet:
+    """Return how well the classifier knows each attribute, and why it does not tell some."""
+    measured = (
+        report.prevalence,
+        report.bounds,
+        report.test_accuracy,
+        report.test_balanced_accuracy,
+        report.test_calibration_error_before,
+        report.test_calibration_error,
+    )
+    told = [(name, *values, "") for name, *values in zip(report.names, *measured, strict=True)]
+    left_out = [(name, *([None] * len(measured)), reason) for name, reason in report.excluded.items()]
+    columns = (
+        "attribute",
+        "prevalence",
+        f"{report.judged_on}-balanced-accuracy-bound",
+        *("accuracy", "balanced-accuracy", "calibration-error-before", "calibration-error"),
+        "excluded",
+    )
+    return Sheet(name="attributes-classifier", columns=columns, rows=(*told, *left_out))
 
 
 STATISTICS = ("cosine", "success", "direction", "move", "leakage", "identity")

@@ -18,6 +18,7 @@ from genbench_evaluators.attribute_scores import (
     Outcome,
     Scores,
     attribute_sheet,
+    classifier_sheet,
     entanglement_sheet,
     strength_sheet,
 )
@@ -71,6 +72,7 @@ class AttributeArithmetic(Evaluator):
         yield from scores.all()
         effect = (outcome.edits.move.mean() - outcome.floor.move.mean()).item()
         yield EDIT_EFFECT.check("edit-effect", effect)
+        yield classifier_sheet(classifier.report)
         yield attribute_sheet(outcome)
         yield entanglement_sheet(outcome)
         if strengths := parse_strengths(self.settings.strengths):
