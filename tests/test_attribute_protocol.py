@@ -147,6 +147,16 @@ def test_a_generator_of_one_image_has_no_vectors() -> None:
     assert "no attribute has a vector: a: each of the 300 latents has it" in found.skipped[0].reason
 
 
+def test_a_headline_below_doing_nothing_says_so() -> None:
+    data = noisy()
+    mixed = replace(data, attributes=np.random.default_rng(0).permutation(data.attributes))
+    good, bad = (scores(build(data=each), strength=60.0)["attributes"] for each in (data, mixed))
+    assert good.value > good.details["unedited"]
+    assert good.warnings == ()
+    assert bad.value < bad.details["unedited"]
+    assert ["below no edit at all" in text for text in bad.warnings] == [True]
+
+
 # -- the sign of health
 
 

@@ -1,6 +1,5 @@
 """The scores and tables that come of one set of edits; pure."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,9 +10,16 @@ from torch.nn import functional as F
 
 from genbench.evaluate.classifier import Report
 from genbench.records import Scalar, Score, Sheet
-from genbench_evaluators.arithmetic import Effects, Shown, bootstrap, flipped, outside, strongest
+from genbench_evaluators.arithmetic import Effects, Shown, flipped, outside, strongest
+from genbench_evaluators.cells import cells
+from genbench_evaluators.uncertainty import bootstrap
 
 STRONGEST_PAIRS = 3
+
+BELOW_UNEDITED = (
+    "edits come out below no edit at all (`unedited` in the details): what they cost the other attributes outweighs "
+    "what they gain, so read `attributes-success` and `attributes-direction` beside it"
+)
 
 COLLAPSED = 1e-5
 """Images whose features differ by less than this share of their length look the same: it is rounding."""
@@ -110,7 +116,8 @@ class Scores:
             "reconstruction": F.cosine_similarity(o.before.signs, o.signs, dim=1).mean().item(),
             "unedited": unedited_cosine(o).mean().item(),
         }
-        return self._score("attributes", o.edits.cosine, o.floor.cosine, "higher", details, self.warnings)
+        below = (BELOW_UNEDITED,) if o.edits.cosine.mean().item() < details["unedited"] else ()
+        return self._score("attributes", o.edits.cosine, o.floor.cosine, "higher", details, self.warnings + below)
 
     def _success(self) -> Score:
         o = self.outcome
@@ -245,8 +252,3 @@ def statistics(effects: Effects, spacing: Tensor) -> dict[str, Tensor]:
     """Return what is tabulated of edits by name, each (N, K)."""
     values = (effects.cosine, effects.success, effects.direction, effects.move, effects.leakage)
     return dict(zip(STATISTICS, (*values, effects.distance / spacing), strict=True))
-
-
-def cells(values: Tensor) -> tuple[float | None, ...]:
-    """Return numbers for a table, None for one that there is not."""
-    return tuple(value if math.isfinite(value) else None for value in values.tolist())
