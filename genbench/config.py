@@ -2,9 +2,10 @@
 
 import json
 from hashlib import sha256
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from genbench.errors import GenbenchError
 
@@ -116,11 +117,18 @@ class EvaluatorConfig(Component):
     """An evaluator with its settings, and the samples that it is given.
 
     Attributes:
+        settings: one called `weights` is the path of a file, of which a record keeps the name alone: scores' protocols
+            hold the file's hash, and the folders are nobody's business.
         variant: the setting that its spec names as such, where it is not the default; part of its label.
     """
 
     variant: str = ""
     sampling: SamplingConfig = SamplingConfig()
+
+    @field_serializer("settings", when_used="json")
+    def _without_folders(self, settings: Settings) -> Settings:
+        weights = settings.get("weights")
+        return settings | {"weights": PurePath(weights).name} if isinstance(weights, str) else settings
 
     @property
     def label(self) -> str:

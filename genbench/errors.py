@@ -1,7 +1,12 @@
 """Everything that a user can cause, as one exception with a message and a hint."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+
+_FOLDERS = re.compile(r"(?<![\w/:.~])(?:~|[A-Za-z]:)?[/\\]+(?:[^\s/\\'\"`:;,()]+[/\\]+)*(?=[^\s/\\])")
+"""The folders of an absolute path, which begins after no letter: not those of an address, nor of `and/or`."""
 
 
 class GenbenchError(Exception):
@@ -45,3 +50,21 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, plural: str | No
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error of someone else's code says, or its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the kind of an error of someone else's code and, where it says anything, the first line of that."""
+    kind, said = type(error).__name__, first_line(error)
+    return kind if said == kind else f"{kind}: {said}"
+
+
+def explained(error: BaseException) -> str:
+    """Return what an error says, on one line, with the hint of one of ours."""
+    if isinstance(error, GenbenchError):
+        return f"{error.message} ({error.hint})" if error.hint else error.message
+    return in_one_line(error)
+
+
+def without_folders(text: str) -> str:
+    """Return a text with absolute paths cut to their last part: what is recorded tells nothing of anybody's disk."""
+    return _FOLDERS.sub("", text.replace(str(Path.home()), "~"))

@@ -280,4 +280,4 @@ class Dataset(ABC):
             NotApplicable: the data set has no counterfactuals.
             GenbenchError: there is no such attribute.
         """
-        raise NotApplicable("data set has no counterfactuals")
+        raise NotApplicable("the data set has no counterfactuals")

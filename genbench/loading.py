@@ -18,7 +18,7 @@ from typing import Literal
 from pluggy import PluginManager, PluginValidationError
 
 from genbench import hookspecs
-from genbench.errors import did_you_mean
+from genbench.errors import did_you_mean, in_one_line
 from genbench.specs import DatasetSpec, EvaluatorSpec, ExtractorSpec, ModelSpec, SimilaritySpec, Spec
 
 GROUP = "genbench"
@@ -199,8 +199,7 @@ def reason(error: BaseException) -> str:
     """Say in one line what was raised and where."""
     if isinstance(error, SystemExit):
         return f"called sys.exit({error.code!r}){_place(error)}"
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"raised {type(error).__name__}{f': {first}' if first else ''}{_place(error)}"
+    return f"raised {in_one_line(error)}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:

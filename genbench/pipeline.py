@@ -14,7 +14,7 @@ from genbench.config import EvaluationConfig, EvaluatorConfig, RunConfig
 from genbench.data.batches import Resident, load_batches
 from genbench.data.packed import PackedDataset
 from genbench.data.preparation import prepare
-from genbench.errors import GenbenchError
+from genbench.errors import GenbenchError, explained, without_folders
 from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.evaluation import Evaluation, evaluate
 from genbench.evaluate.merging import merge, missing
@@ -163,7 +163,7 @@ def _carry_out(
     except Exception as error:
         if earlier is None:
             saved = read_progress(parts.folder.checkpoint_path) or Progress()
-            failed = Ending("failed", saved, f"{type(error).__name__}: {error}")
+            failed = Ending("failed", saved, without_folders(f"{type(error).__name__}: {error}"))
             _finish(parts, compose_record(parts, failed), log)
         raise
     if ending is None:
@@ -288,7 +288,12 @@ def _evaluate(
     evaluation = evaluate(context, parts.plugins, parts.config.evaluation.evaluators, observer.said, stop)
     if evaluation is None:
         return None
-    write_pictures(context, parts.folder.images_path)
+    try:
+        write_pictures(context, parts.folder.images_path)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a model whose images can't be shown may have scores that need none
+        observer.said(f"warning: no pictures: {explained(error)}")
     for sheet in evaluation.sheets:
         write_sheet(sheet, parts.folder.tables_path)
     return Ending("ok", progress, how=how, evaluation=evaluation, evaluate_s=perf_counter() - start)

@@ -104,11 +104,8 @@ def restore(record: Record) -> RunConfig:
         raise GenbenchError(f"its configuration is no longer valid: {place}: {first['msg']}", hint) from error
     if config.hash() != record.config_hash:
         new = ", ".join(_unknown_to(record.config, config))
-        raise GenbenchError(
-            f"its configuration ({record.config_hash[:8]}) is of an older genbench"
-            f"{f', which did not know {new}' if new else ''}",
-            hint,
-        )
+        why = f"is of an older genbench, which did not know {new}" if new else "was edited, or is of an older genbench"
+        raise GenbenchError(f"its configuration ({record.config_hash[:8]}) {why}", hint)
     return config
 
 
@@ -120,6 +117,9 @@ def _unknown_to(written: Mapping[str, object], config: RunConfig) -> Iterator[st
             yield from (f"{section}.{key}" for key in now if key not in before)
 
 
+_MEND = "put the checkpoint back that was scored, or move the run's folder away and train again"
+
+
 def check_weights(folder: RunFolder, record: Record) -> None:
     """Look whether a checkpoint is whole and holds the weights that were scored.
 
@@ -128,20 +128,18 @@ def check_weights(folder: RunFolder, record: Record) -> None:
     """
     path = folder.checkpoint_path
     if not path.exists():
-        raise GenbenchError(
-            f"its checkpoint is gone: {path}", "put it back, or train the run again with `genbench run`"
-        )
-    progress, found = inspect_checkpoint(path, record.config_hash)
+        raise GenbenchError(f"its checkpoint is gone: {path}", _MEND)
+    try:
+        progress, found = inspect_checkpoint(path, record.config_hash)
+    except GenbenchError as error:  # its own hint is for a run that has no record yet
+        raise GenbenchError(error.message, _MEND) from error
     if progress.images_seen < record.images_asked:
-        raise GenbenchError(
-            f"{path}: trained on {progress.images_seen:,} of {record.images_asked:,} images",
-            "it is not the checkpoint that was scored; put that back, or train the run again with `genbench run`",
-        )
+        raise GenbenchError(f"{path}: trained on {progress.images_seen:,} of {record.images_asked:,} images", _MEND)
     if record.weights_sha256 not in (None, found):
         raise GenbenchError(
             f"{path}: these weights are not those that were scored (SHA-256 {found[:8]}…, the record says "
             f"{str(record.weights_sha256)[:8]}…)",
-            "put the checkpoint back that was scored, or move the run's folder away and train again",
+            _MEND,
         )
 
 

@@ -269,6 +269,9 @@ def _chosen(plugins: Plugins, names: tuple[str, ...] | None) -> list[tuple[str, 
     asked = [spec.name for spec in specs if spec.default] if names is None else list(names)
     # Where nothing is asked for, nothing is added.
     added = [spec.name for spec in specs if spec.always and spec.name not in asked] if asked else []
+    empty = [text for text in asked if text.endswith(":")]
+    if empty:
+        raise GenbenchError(f"evaluator `{empty[0]}`: no variant after the colon", f"ask for `{empty[0].rstrip(':')}`")
     return [(name, variant) for name, _, variant in (text.partition(":") for text in [*asked, *added])]
 
 

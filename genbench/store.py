@@ -286,7 +286,7 @@ def _explain(path: Path, content: bytes, error: ValidationError) -> GenbenchErro
         half = "EOF" in first["msg"] or not content.strip()
         return GenbenchError(
             f"{path}: {'half-written' if half else 'not JSON'}: {first['msg']}",
-            "run the same command again: it resumes and writes the record anew",
+            "put a copy of it back, or delete it: the same `genbench run` then resumes and writes it anew",
         )
     return _other_schema(path, content) or _invalid(path, error)
 

@@ -19,11 +19,11 @@ import genbench_vaegan
 from genbench.config import EvaluationConfig, RunConfig
 from genbench.evaluate.context import EvaluationContext
 from genbench.interfaces import Batch, DataRequest, Dataset, Evaluator, ImageSet, Losses, Similarity, View
-from genbench.pipeline import Surroundings, run
+from genbench.pipeline import Surroundings, folder_of, run
 from genbench.plugins import Plugins
 from genbench.records import Record, Score
 from genbench.resolution import RunRequest, resolve
-from genbench.store import RunFolder, run_folder
+from genbench.store import RunFolder
 from genbench_vae.model import Vae
 
 BATCH, STEPS = 8, 6
@@ -167,10 +167,7 @@ class Bench:
         return config.model_copy(update={"evaluation": EvaluationConfig(evaluators=chosen)})
 
     def folder(self, config: RunConfig) -> RunFolder:
-        similarity = config.similarity.name if config.similarity else None
-        return run_folder(
-            self.around.runs, config.dataset.name, config.model.name, similarity, config.seed, config.hash()
-        )
+        return folder_of(config, self.around)
 
     def run(
         self, config: RunConfig, watch: Watch | None = None, stop: Callable[[], bool] = lambda: False

@@ -17,15 +17,23 @@ CPU = torch.device("cpu")
 SIZE, LATENT = 4, 16
 
 
-class Plain(Model):
-    """Decodes a latent to the image that has its values, and encodes it back."""
+class Untrained(Model):
+    """A model that is as it is made."""
 
     def __init__(self) -> None:
         nn.Module.__init__(self)
-        self.norm = nn.BatchNorm1d(LATENT, affine=False)
+        self.networks = nn.ModuleDict()
 
     def losses(self, batch: Batch) -> Losses:
         raise NotImplementedError
+
+
+class Plain(Untrained):
+    """Decodes a latent to the image that has its values, and encodes it back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(LATENT, affine=False)
 
     def encode(self, batch: Batch) -> Posterior:
         mean = batch.images.flatten(1)
@@ -58,13 +66,14 @@ def dataset(count: int = 40) -> PackedDataset:
     return PackedDataset("noise", SIZE, 1, "f" * 64, images, splits, attributes, ("a", "b"), (), ())
 
 
-def config(seed: int = 0) -> RunConfig:
+def config(seed: int = 0, size: int = SIZE, latent_size: int = LATENT, **settings: float) -> RunConfig:
+    """Return as much of a configuration as evaluation needs; the settings are the model's."""
     return RunConfig.model_validate(
         {
-            "model": {"name": "plain"},
+            "model": {"name": "any", "settings": settings},
             "similarity": None,
-            "dataset": {"name": "noise", "size": SIZE},
-            "network": {"latent_size": LATENT},
+            "dataset": {"name": "any", "size": size},
+            "network": {"latent_size": latent_size},
             "training": {"images": 1},
             "evaluation": {},
             "seed": seed,

@@ -5,54 +5,39 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
+import quarters
 import torch
+from contexts import CPU, config
+from quarters import LATENT
 from torch import Tensor, nn
 
 import genbench_evaluators
-from genbench.config import EvaluatorConfig, RunConfig, SamplingConfig
+from genbench.config import EvaluatorConfig, SamplingConfig
 from genbench.data.packed import PackedDataset
-from genbench.errors import NotApplicable
 from genbench.evaluate.classifier import AttributeClassifier, Report
 from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.evaluation import Evaluation, evaluate
-from genbench.interfaces import Batch, Losses, Model, Posterior
+from genbench.interfaces import Model
 from genbench.plugins import Plugins
 from genbench.records import Score
 
 Array = npt.NDArray[np.float64]
 
-CPU = torch.device("cpu")
-SIZE, LATENT = 4, 4
+SIZE = 4
 NAMES = ("a", "b", "c")
 SHARPNESS = 3.0
 """Log-odds of an attribute for each unit of its latent."""
 
 
-class Quarters(Model):
-    """A linear model: z_k is four times the brightness of quarter k."""
-
+class Quarters(quarters.Quarters):
     def __init__(self) -> None:
-        nn.Module.__init__(self)
-
-    def losses(self, batch: Batch) -> Losses:
-        raise NotImplementedError
-
-    def encode(self, batch: Batch) -> Posterior:
-        mean = nn.functional.avg_pool2d(batch.images, SIZE // 2).flatten(1) * 4
-        return Posterior(mean, torch.zeros_like(mean))
-
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        return nn.functional.interpolate((latents / 4).unflatten(1, (1, 2, 2)), scale_factor=SIZE // 2)
+        super().__init__(size=SIZE)
 
 
-class Generator(Quarters):
-    def encode(self, batch: Batch) -> Posterior:
-        raise NotApplicable("no encoder")
+class Generator(quarters.Generator, Quarters): ...
 
 
-class Collapsed(Quarters):
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        return torch.full((len(latents), 1, SIZE, SIZE), 0.3)
+class Collapsed(quarters.Constant, Quarters): ...
 
 
 class Diverged(Quarters):
@@ -107,8 +92,7 @@ def noisy(count: int = 900, permuted: int | None = None) -> PackedDataset:
 
 def dataset(attributes: npt.NDArray[np.uint8], splits: npt.NDArray[np.uint8], noise: Array) -> PackedDataset:
     latents = np.concatenate([attributes * 2.0 - 1, np.zeros((len(attributes), 1))], 1) + noise
-    pixels = np.round((latents / 4 + 1) * 127.5).clip(0, 255).astype(np.uint8).reshape(-1, 2, 2, 1)
-    images = pixels.repeat(SIZE // 2, 1).repeat(SIZE // 2, 2)
+    images = quarters.drawn(latents, SIZE)
     return PackedDataset("quarters", SIZE, 1, "f" * 64, images, splits, attributes, NAMES, (), ())
 
 
@@ -138,17 +122,14 @@ def build(
     bias: float = 0.0,
     batch_size: int = 64,
 ) -> EvaluationContext:
-    config = RunConfig.model_validate(
-        {
-            "model": {"name": "quarters"},
-            "similarity": None,
-            "dataset": {"name": "quarters", "size": SIZE},
-            "network": {"latent_size": LATENT},
-            "training": {"images": 1},
-            "evaluation": {},
-        }
+    context = EvaluationContext(
+        model or Quarters(),
+        data or balanced(),
+        config(size=SIZE, latent_size=LATENT),
+        CPU,
+        None,
+        batch_size,  # type: ignore[arg-type]
     )
-    context = EvaluationContext(model or Quarters(), data or balanced(), config, CPU, None, batch_size)  # type: ignore[arg-type]
     context._classifier = stand_in(told() if weight is None else weight, bias)
     return context
 

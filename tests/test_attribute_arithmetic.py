@@ -20,8 +20,9 @@ from linear_edits import (
     told,
 )
 
-from genbench_evaluators.arithmetic import attribute_vectors, between_images, bootstrap, one_sided, strongest
+from genbench_evaluators.arithmetic import attribute_vectors, between_images, one_sided, strongest
 from genbench_evaluators.edits import edit, look, prepare
+from genbench_evaluators.uncertainty import bootstrap
 
 # -- closed forms
 

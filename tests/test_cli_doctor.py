@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ LONG = Finding("long", "ok", "word " * 30)
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder, with a cache, a folder for temporary files and torch's folder beside it."""
+    # torch's compiler, where something imports it, makes a folder of its own, which is none of the doctor's.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path.parent / "inductor"))
     for variable, name in {"GENBENCH_CACHE": "cache", "TMPDIR": "temporary", "TORCH_HOME": "torch"}.items():
         (tmp_path / name).mkdir()
         monkeypatch.setenv(variable, str(tmp_path / name))
@@ -57,6 +60,12 @@ def test_one_that_fails_exits_1_and_is_told_whole(
     out, err = capsys.readouterr()
     assert BROKEN.found in out
     assert "hint: broken: mend it" in err
+
+
+def test_a_hint_of_several_is_given_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found(monkeypatch, BROKEN, replace(BROKEN, name="other"), SOUND)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err == "hint: broken, other: mend it\n"
 
 
 def test_lines_fit_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

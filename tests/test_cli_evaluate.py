@@ -355,3 +355,58 @@ def test_a_wrong_command_exits_2_and_changes_nothing(
     assert hint in err.replace("`samples`", "samples")
     assert "Traceback" not in err
     assert files(Path("runs")) == before
+
+
+def test_images_that_are_not_finite_cost_their_scores_and_the_record_keeps_the_rest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def spoil(tensors: dict[str, torch.Tensor], _: dict[str, str]) -> None:
+        name = next(n for n in tensors if n.startswith("model/") and "decoder" in n and n.endswith("weight"))
+        tensors[name] *= float("nan")
+
+    rewrite_checkpoint("vae", spoil)
+    edit("vae", lambda record: record.update(weights_sha256=None))
+    status, lines = summary(capsys, "--evaluators", "mse,count")
+    assert (status, lines["vae"]["state"]) == (1, "evaluated")
+    record = record_of("vae")
+    assert set(scores(record)) == {"count"}
+    (reason,) = [failure.reason for failure in record.failures if failure.evaluator == "mse"]
+    assert reason.startswith("the model decodes to images that are not finite")
+
+
+def test_a_record_tells_nothing_of_the_folders_of_whoever_scored_it(here: Path) -> None:
+    lost = here / "jane" / "net.pth"
+    named = ("-s", f"evaluation.fd.weights={lost}", "--evaluators", "fd:torchvision:squeezenet1_0")
+    assert evaluate(*named) == 1
+    record = record_of("vae")
+    assert "no file at net.pth" in next(f.reason for f in record.failures if f.evaluator.startswith("fd"))
+    for path in (run_of("vae") / "record.json", run_of("vae") / "config.toml"):
+        assert "net.pth" in path.read_text()
+        assert str(here) not in path.read_text()
+
+
+def test_the_hint_of_a_damaged_checkpoint_does_not_cost_the_record(capsys: pytest.CaptureFixture[str]) -> None:
+    damaged()
+    assert evaluate("--evaluators", "count") == 1
+    err = capsys.readouterr().err
+    assert "hint: put the checkpoint back that was scored, or move the run's folder away and train again" in err
+    assert "delete" not in err
+
+
+def test_a_configuration_that_was_edited_is_not_called_old_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    edit("vae", lambda record: record["config"]["network"].update(width=0.2))
+    _, lines = summary(capsys, "--evaluators", "count")
+    assert "was edited, or is of an older genbench" in lines["vae"]["reason"]
+
+
+def test_an_empty_variant_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate("--evaluators", "fd:") == 2
+    assert capsys.readouterr().err == "error: evaluator `fd:`: no variant after the colon\nhint: ask for `fd`\n"
+
+
+def test_a_store_of_nothing_but_unreadable_places_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.move(run_of("vae") / "record.json", "record.json")
+    (run_of("vae") / "record.json").symlink_to(Path("record.json").absolute())
+    assert evaluate(str(run_of("vae"))) == 2
+    assert "no finished runs; " in (err := capsys.readouterr().err)
+    assert "a symbolic link, not followed" in err

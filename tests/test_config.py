@@ -161,3 +161,11 @@ def test_a_configuration_out_of_range_is_refused(path: str, value: Any) -> None:
 def test_a_configuration_never_changes() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         BASE.training.images = 5
+
+
+def test_a_record_keeps_the_name_of_a_weights_file_and_not_its_folder() -> None:
+    component = EvaluatorConfig(name="fd", settings={"weights": "/home/jane/w/net.pth", "reference": "test"})
+    assert component.model_dump(mode="json")["settings"] == {"weights": "net.pth", "reference": "test"}
+    assert component.settings["weights"] == "/home/jane/w/net.pth"
+    assert EvaluatorConfig(name="fd", settings={"weights": ""}).model_dump(mode="json")["settings"] == {"weights": ""}
+    assert EvaluatorConfig(name="mse").model_dump(mode="json")["settings"] == {}

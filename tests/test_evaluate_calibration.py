@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy.special import expit
+from scipy.stats import binom
 
 from genbench.evaluate.calibration import (
     balanced_accuracy,
@@ -75,19 +76,28 @@ def test_the_bound_is_by_hand() -> None:
     labels = np.repeat([1.0, 0.0], [10, 20])[:, None]
     hits = np.ones_like(labels)
     hits[:3] = 0  # 7 of 10 with it, 20 of 20 without
-    rates = 8 / 12, 21 / 22
-    error = np.sqrt(rates[0] * (1 - rates[0]) / 12 + rates[1] * (1 - rates[1]) / 22) / 2
-    assert balanced_accuracy_bound(hits, labels) == pytest.approx(sum(rates) / 2 - 1.644854 * error)
+    # Exact limits: 7 of 10 or more right have probability 5 % at a rate of 0.3934, 20 of 20 at 0.05^(1/20).
+    assert binom.sf(6, 10, 0.39338) == pytest.approx(0.05, abs=1e-4)
+    error = np.hypot(0.7 - 0.39338, 1 - 0.05 ** (1 / 20)) / 2
+    assert balanced_accuracy_bound(hits, labels) == pytest.approx(0.85 - error, abs=1e-4)
     assert balanced_accuracy(hits, labels) == pytest.approx((0.7 + 1) / 2)
 
 
-@pytest.mark.parametrize("prevalence", [0.5, 0.1, 0.02])
-def test_guesses_rarely_pass_for_knowledge(prevalence: float) -> None:
-    generator = np.random.default_rng(0)
-    labels = (generator.random((300, 4000)) < prevalence).astype(float)
-    hits = generator.integers(0, 2, labels.shape).astype(float)
-    passed = balanced_accuracy_bound(hits, labels) > 0.5
-    assert passed.mean() < 0.08
+def chance_of_passing(positives: int, negatives: int, yes: float) -> float:
+    """Return how probably a bound lies above 0.5 where images get a yes at random, exactly."""
+    labels = np.repeat([1.0, 0.0], [positives, negatives])[:, None]
+    cases = np.array([(h, n) for h in range(positives + 1) for n in range(negatives + 1)])
+    places = np.arange(positives + negatives)[:, None]
+    hits = np.where(places < positives, places < cases[:, 0], places - positives < cases[:, 1]).astype(float)
+    passed = balanced_accuracy_bound(hits, labels.repeat(len(cases), 1)) > 0.5
+    odds = binom.pmf(cases[:, 0], positives, yes) * binom.pmf(cases[:, 1], negatives, 1 - yes)
+    return float((odds * passed).sum())
+
+
+@pytest.mark.parametrize("positives", [1, 2, 3, 5, 10, 50])
+def test_answers_without_a_look_pass_once_in_twenty(positives: int) -> None:
+    for yes in (0.03, 0.07, 0.2, 0.35, 0.5, 0.8, 0.97):
+        assert chance_of_passing(positives, 100, yes) < 0.05
 
 
 def test_knowledge_passes_but_not_on_no_example() -> None:

@@ -188,7 +188,9 @@ def test_without_attributes_it_does_not_apply(tmp_path: Path) -> None:
 
 def test_without_an_attribute_to_learn_it_does_not_apply(tmp_path: Path) -> None:
     data = striped()
-    with pytest.raises(NotApplicable, match="no attribute that can be learned"):
+    with pytest.raises(
+        NotApplicable, match=r"no attribute that can be learned: [^{'\"]+: the train split does not have"
+    ):
         obtain(replace(data, attributes=np.ones_like(np.array(data.attributes))), CPU, tmp_path)
 
 

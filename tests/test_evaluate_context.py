@@ -1,6 +1,7 @@
 """What evaluators are handed."""
 
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,7 @@ def test_samples_of_another_sampler_are_other_samples(build: Build) -> None:
             "sampler": "gmm",
             "gmm_components": 2,
             "gmm_fitted_to": FITTED_TO,
+            "gmm_library": f"scikit-learn {version('scikit-learn')}",
         }
     assert context.sampling.sampler == "prior"
     assert not torch.equal(prior, fitted)
@@ -251,3 +253,10 @@ def test_counterfactuals_are_the_data_sets(build: Build, tmp_path: Path) -> None
     assert torch.equal(context.counterfactuals("test", "a", 3), expected[:3])
     with pytest.raises(NotApplicable, match="`noise` has no counterfactuals"):
         build().counterfactuals("test", "a")
+
+
+def test_a_mixture_for_a_model_without_an_encoder_is_what_does_not_apply(build: Build) -> None:
+    context = build(Generator())
+    expected = r"the sampler `gmm` is fitted to encoded training images: .*no encoder"
+    with context.given(SamplingConfig(sampler="gmm")), pytest.raises(NotApplicable, match=expected):
+        list(context.samples(4))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from contexts import CPU, Untrained, config
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -18,7 +19,6 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 from torchvision.models import squeezenet1_0
 
-from genbench.config import RunConfig
 from genbench.data.packed import PackedDataset
 from genbench.evaluate.chunks import Chunks
 from genbench.evaluate.context import EvaluationContext
@@ -26,21 +26,17 @@ from genbench.evaluate.extractors import Inception, tensorflow_resize
 from genbench.evaluate.moments import frechet_distance
 from genbench.evaluate.subjects import Real, Reconstructed, Sampled
 from genbench.images import to_uint8
-from genbench.interfaces import Batch, Losses, Model, Posterior
+from genbench.interfaces import Batch, Posterior
 
-CPU = torch.device("cpu")
 LATENT = 48
 
 
-class Blurring(Model):
+class Blurring(Untrained):
     """Encodes an image to 16 averages of each colour, and decodes those."""
 
     def __init__(self, size: int) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         self.size = size
-
-    def losses(self, batch: Batch) -> Losses:
-        raise NotImplementedError
 
     def encode(self, batch: Batch) -> Posterior:
         mean = nn.functional.adaptive_avg_pool2d(batch.images, 4).flatten(1)
@@ -58,17 +54,7 @@ def build(tmp_path: Path) -> Build:
     def build(images: np.ndarray, batch_size: int = 9) -> EvaluationContext:
         size = images.shape[1]
         data = PackedDataset("some", size, 3, "f", images, np.full(len(images), 2, np.uint8))
-        config = RunConfig.model_validate(
-            {
-                "model": {"name": "blurring"},
-                "similarity": None,
-                "dataset": {"name": "some", "size": size},
-                "network": {"latent_size": LATENT},
-                "training": {"images": 1},
-                "evaluation": {},
-            }
-        )
-        return EvaluationContext(Blurring(size), data, config, CPU, tmp_path, batch_size)
+        return EvaluationContext(Blurring(size), data, config(0, size, LATENT), CPU, tmp_path, batch_size)
 
     return build
 

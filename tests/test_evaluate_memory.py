@@ -8,33 +8,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from contexts import CPU, Untrained, config
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from genbench.config import RunConfig
 from genbench.data.packed import PackedDataset
 from genbench.evaluate import generation, measuring
 from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.keeping import Kept
 from genbench.evaluate.subjects import Real, Reconstructed, Sampled, Subject
-from genbench.interfaces import Batch, Losses, Model, Posterior
+from genbench.interfaces import Batch, Model, Posterior
 
-CPU = torch.device("cpu")
 SIZE, LATENT, BATCH = 8, 64, 32
 FEW, MANY = 2100, 6300
 """Both more than two of the blocks of noise and of features that are in memory for any number."""
 
 
-class Pixels(Model):
+class Pixels(Untrained):
     """Decodes a latent to the image that has its values, and encodes it back; counts the images it decodes."""
 
     def __init__(self) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         self.decoded = self.encoded = 0
-
-    def losses(self, batch: Batch) -> Losses:
-        raise NotImplementedError
 
     def encode(self, batch: Batch) -> Posterior:
         self.encoded += len(batch.images)
@@ -90,17 +86,7 @@ def build(tmp_path: Path) -> Build:
     def build(model: Model | None = None, count: int = FEW) -> EvaluationContext:
         images = np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 1), np.uint8)
         data = PackedDataset("noise", SIZE, 1, str(count), images, np.full(count, 2, np.uint8))
-        config = RunConfig.model_validate(
-            {
-                "model": {"name": "pixels"},
-                "similarity": None,
-                "dataset": {"name": "noise", "size": SIZE},
-                "network": {"latent_size": LATENT},
-                "training": {"images": 1},
-                "evaluation": {},
-            }
-        )
-        return EvaluationContext(model or Pixels(), data, config, CPU, tmp_path, BATCH)
+        return EvaluationContext(model or Pixels(), data, config(0, SIZE, LATENT), CPU, tmp_path, BATCH)
 
     return build
 

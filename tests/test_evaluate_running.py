@@ -81,6 +81,22 @@ class HiddenNan(Evaluator):
         yield one().model_copy(update={"details": {"part": float("inf")}})
 
 
+class Trick(Evaluator):
+    def evaluate(self, context: EvaluationContext) -> Iterator[Sheet]:
+        yield Sheet(name="../../elsewhere", columns=("a",), rows=((1,),))
+
+
+class NanCheck(Evaluator):
+    def evaluate(self, context: EvaluationContext) -> Iterator[Check]:
+        yield Check(name="units", value=float("nan"), flagged=False, rule="at least 1", meaning="None is used.")
+
+
+class Private(Evaluator):
+    def evaluate(self, context: EvaluationContext) -> Iterator[Score]:
+        Path("/nowhere/jane/net.pth").read_bytes()
+        yield one()
+
+
 class NoScore(Evaluator):
     def evaluate(self, context: EvaluationContext) -> Iterable[Score]:
         yield 3  # type: ignore[misc]
@@ -97,7 +113,10 @@ class Sampling(Evaluator):
         yield one(images.float().mean().item())
 
 
-EVALUATORS = (Thorough, Good, Random, Set, Broken, Inapplicable, Nan, HiddenNan, NoScore, Exits, Sampling)
+EVALUATORS = (
+    *(Thorough, Good, Random, Set, Broken, Inapplicable, Nan, HiddenNan, Trick, NanCheck, Private, NoScore, Exits),
+    Sampling,
+)
 
 
 class Declaring:
@@ -225,3 +244,17 @@ def test_a_sheet_becomes_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "tables" / "pairs.csv").read_text() == 'a,"b,c"\n1,0.30000000000000004\nx,\n'
     with pytest.raises(ValueError, match="pattern"):
         Sheet(name="../pairs", columns=(), rows=())
+
+
+def test_what_is_wrong_with_a_check_or_a_sheet_is_said(build: Build, plugins: Plugins) -> None:
+    reasons = {u.evaluator: u.reason for u in run(build(), plugins, "trick", "nancheck").failures}
+    assert reasons["trick"].startswith("sheet's name: String should match pattern")
+    assert reasons["nancheck"] == "check's value is not a finite number"
+
+
+def test_folders_are_told_and_not_recorded(build: Build, plugins: Plugins) -> None:
+    said: list[str] = []
+    found = evaluate(build(), plugins, (EvaluatorConfig(name="private"),), said.append)
+    assert found is not None
+    assert found.failures[0].reason == "FileNotFoundError: [Errno 2] No such file or directory: 'net.pth'"
+    assert "/nowhere/jane/net.pth" in said[-1]

@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 import torch
 from bench import Bench, Blobs
+from contexts import CPU, Untrained, config
 from torch import Tensor, nn
 
 import genbench_evaluators
-from genbench.config import EvaluatorConfig, RunConfig
+from genbench.config import EvaluatorConfig
 from genbench.data.packed import PackedDataset
 from genbench.errors import NotApplicable
 from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.evaluation import Evaluation, evaluate
-from genbench.interfaces import Batch, DataRequest, Dataset, ImageSet, Losses, Model, Posterior
+from genbench.interfaces import Batch, DataRequest, Dataset, ImageSet, Model, Posterior
 from genbench.plugins import Plugins
 from genbench.records import Score
-from genbench_evaluators.counterfactual import MIN_ROOM, Part, image_errors, in_units, resampled, shortfall
+from genbench_evaluators.counterfactual import MIN_ROOM, Part, image_errors, in_units, shortfall
+from genbench_evaluators.uncertainty import resampled
 
 SIZE, BASES, TEST = 4, 30, 80
 NAMES = ("first", "second", "third")
@@ -68,14 +70,8 @@ class Quarters(Dataset):
         return self.draw(flipped, indices)
 
 
-class Exact(Model):
+class Exact(Untrained):
     """Knows how the images are made: z is the brightness of each quarter."""
-
-    def __init__(self) -> None:
-        nn.Module.__init__(self)
-
-    def losses(self, batch: Batch) -> Losses:
-        raise NotImplementedError
 
     def encode(self, batch: Batch) -> Posterior:
         mean = nn.functional.avg_pool2d(batch.images, SIZE // 2).flatten(1)
@@ -148,18 +144,7 @@ def build(tmp_path: Path) -> Build:
         packed = PackedDataset(
             "quarters", SIZE, 1, "f", images.images, images.splits, images.attributes, images.attribute_names
         )
-        config = RunConfig.model_validate(
-            {
-                "model": {"name": "m"},
-                "similarity": None,
-                "dataset": {"name": "quarters", "size": SIZE},
-                "network": {"latent_size": 4, "kind": "mlp"},
-                "training": {"images": 1},
-                "evaluation": {},
-                "seed": seed,
-            }
-        )
-        return EvaluationContext(model, packed, config, torch.device("cpu"), tmp_path, batch_size, source=source)
+        return EvaluationContext(model, packed, config(seed, SIZE, 4), CPU, tmp_path, batch_size, source=source)
 
     return build
 

@@ -7,12 +7,13 @@ from math import exp, log
 import numpy as np
 import pytest
 import torch
+from contexts import CPU, config
+from quarters import LATENT, SIZE, Constant, Generator, Quarters, quarters
 from torch import Tensor, nn
 
 import genbench_evaluators
-from genbench.config import EvaluatorConfig, NetworkConfig, RunConfig
+from genbench.config import EvaluatorConfig, NetworkConfig
 from genbench.data.packed import PackedDataset
-from genbench.errors import NotApplicable
 from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.evaluation import Evaluation, evaluate
 from genbench.interfaces import Batch, Losses, Model, Posterior
@@ -32,42 +33,6 @@ from genbench_vae.model import Vae
 from genbench_vae.settings import VaeSettings
 from genbench_vaegan.model import VaeGan
 from genbench_vaegan.settings import VaeGanSettings
-
-SIZE, LATENT = 8, 4
-NAMES = ("top-left", "top-right", "bottom-left")
-
-
-class Quarters(Model):
-    """A linear model that knows how the images were made: z_k is the brightness of quarter k, times `contrast`."""
-
-    def __init__(self, contrast: float = 1.0, log_variance: float = -3.0) -> None:
-        nn.Module.__init__(self)
-        self.contrast = contrast
-        self.log_variance = log_variance
-        self.networks = nn.ModuleDict()
-
-    def losses(self, batch: Batch) -> Losses:
-        raise NotImplementedError
-
-    def encode(self, batch: Batch) -> Posterior:
-        mean = nn.functional.avg_pool2d(batch.images, SIZE // 2).flatten(1) * 4
-        return Posterior(mean, torch.full_like(mean, self.log_variance))
-
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        quarters = self.contrast * latents.unflatten(1, (1, 2, 2)) / 4
-        return nn.functional.interpolate(quarters, scale_factor=SIZE // 2).clamp(-1, 1)
-
-
-class Generator(Quarters):
-    def encode(self, batch: Batch) -> Posterior:
-        raise NotApplicable("Generator has no encoder")
-
-
-class Deaf(Quarters):
-    """Decodes whatever it is given to one image."""
-
-    def decode(self, latents: Tensor, attributes: Tensor | None = None) -> Tensor:
-        return torch.full((len(latents), 1, SIZE, SIZE), 0.3)
 
 
 class Dead(Quarters):
@@ -114,19 +79,6 @@ class Pulled(Normed):
         return {name: pull * weights[0].sum() + 7 * weights[1].sum() for name, pull in self.pulls.items()}
 
 
-def quarters(count: int = 1000, test: int = 300, mixed: bool = False) -> PackedDataset:
-    """Build images whose quarter k is brighter where they have attribute k; `mixed` images have others' attributes."""
-    generator = np.random.default_rng(0)
-    splits = np.repeat([0, 1, 2], [count - test - 100, 100, test]).astype(np.uint8)
-    attributes = generator.integers(0, 2, (count, 3), dtype=np.uint8)
-    latents = np.concatenate([attributes * 2.0 - 1, np.zeros((count, 1))], 1) + generator.normal(0, 0.4, (count, 4))
-    values = np.round((latents / 4 + 1) * 127.5).clip(0, 255).astype(np.uint8).reshape(count, 2, 2, 1)
-    images = values.repeat(SIZE // 2, 1).repeat(SIZE // 2, 2)
-    if mixed:
-        attributes[splits == 2] = generator.permutation(attributes[splits == 2])
-    return PackedDataset("quarters", SIZE, 1, "health", images, splits, attributes, NAMES, (), ())
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
@@ -145,18 +97,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     def build(
         model: Model, data: PackedDataset | None = None, batch_size: int = 64, curve: Curve = (), **settings: float
     ) -> EvaluationContext:
-        config = RunConfig.model_validate(
-            {
-                "model": {"name": "quarters", "settings": settings},
-                "similarity": None,
-                "dataset": {"name": "quarters", "size": SIZE},
-                "network": {"latent_size": LATENT},
-                "training": {"images": 1},
-                "evaluation": {},
-            }
-        )
-        data = data or quarters()
-        return EvaluationContext(model, data, config, torch.device("cpu"), cache, batch_size, curve=curve)
+        asked = config(0, SIZE, LATENT, **settings)
+        return EvaluationContext(model, data or quarters(), asked, CPU, cache, batch_size, curve=curve)
 
     return build
 
@@ -268,11 +210,11 @@ def test_sample_variance_is_that_of_the_prior(build: Build) -> None:
 
 
 def test_a_model_that_ignores_its_input_is_flagged_collapsed(build: Build) -> None:
-    found = checks(build(Deaf()))
+    found = checks(build(Constant()))
     assert flagged(found) == {"reconstruction-variance", "sample-variance"}
     assert found["reconstruction-variance"].value == found["sample-variance"].value == 0
     assert "collapsed" in found["sample-variance"].meaning
-    assert flagged(checks(build(Deaf(), batch_size=7))) == flagged(found)
+    assert flagged(checks(build(Constant(), batch_size=7))) == flagged(found)
 
 
 # -- latents

@@ -2,16 +2,15 @@
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.error import URLError
 
 import pytest
 import torch
 import torchvision
+from reconstructed import Reconstructions
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchmetrics.functional.image import lpips as library
@@ -31,26 +30,6 @@ CUTS: Mapping[Net, tuple[int, ...]] = {
     "squeeze": (2, 5, 8, 10, 11, 12, 13),
 }
 """How many layers of a backbone come before each of the features that the paper's authors compare."""
-
-
-@dataclass
-class Reconstructions:
-    """As much of a context as LPIPS needs: images and their reconstructions, (N, C, H, W) in [-1, 1]."""
-
-    real: Tensor
-    fake: Tensor
-    batch_size: int = 5
-
-    @property
-    def dataset(self) -> SimpleNamespace:
-        return SimpleNamespace(size=self.real.shape[-1], channels=self.real.shape[1])
-
-    def protocol(self, **facts: object) -> dict[str, object]:
-        return {"precision": "float32", **facts}
-
-    def reconstructions(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
-        assert split == "test"
-        return zip(torch.split(self.real, self.batch_size), torch.split(self.fake, self.batch_size), strict=True)
 
 
 class NoEncoder(Reconstructions):

@@ -1,14 +1,13 @@
 """MSE, PSNR, SSIM and MS-SSIM: against closed forms, scipy and torchmetrics' own classes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import log10, prod, sqrt
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import reconstructed
 import torch
 import torch.nn.functional as F
 from contexts import Generator, building
@@ -41,25 +40,11 @@ HIGHEST = 10 * log10(12 * 255**2)
 C1, C2 = 0.01**2, 0.03**2
 
 
-@dataclass
-class Reconstructions:
-    """As much of a context as these scores need: images and their reconstructions, (N, C, H, W) in [0, 1]."""
-
-    real: Tensor
-    fake: Tensor
-    batch_size: int = 5
-
-    @property
-    def dataset(self) -> SimpleNamespace:
-        return SimpleNamespace(size=self.real.shape[-1], channels=self.real.shape[1])
-
-    def protocol(self, **facts: object) -> dict[str, object]:
-        return {"precision": "float32", **facts}
+class Reconstructions(reconstructed.Reconstructions):
+    """The same of images in [0, 1]."""
 
     def reconstructions(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
-        assert split == "test"
-        batches = (torch.split(images, self.batch_size) for images in (self.real * 2 - 1, self.fake * 2 - 1))
-        return zip(*batches, strict=True)
+        return ((2 * real - 1, 2 * fake - 1) for real, fake in super().reconstructions(split))
 
 
 def photographs(count: int, side: int, channels: int = 3) -> Reconstructions:
@@ -148,6 +133,12 @@ def test_psnr_is_not_that_of_the_mean_error_which_stands_beside_it() -> None:
     assert errors == pytest.approx([(0.01 + 0.0001) / 2])
     details = only(SignalToNoise(), offset(0.1, 0.01)).details
     assert details == {"of-mean-mse": pytest.approx(-10 * log10(errors[0]), abs=1e-4)}
+
+
+@pytest.mark.parametrize("errors", [(0.1, 0.01), (0.0, 0.0015), (0.0, 0.0)])
+def test_psnr_of_the_mean_error_is_never_larger(errors: tuple[float, ...]) -> None:
+    found = only(SignalToNoise(), offset(*errors))
+    assert found.details["of-mean-mse"] <= found.value + 1e-9
 
 
 def test_psnr_is_torchmetrics() -> None:

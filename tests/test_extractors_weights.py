@@ -212,3 +212,20 @@ def test_a_torchscript_archive_that_was_cut_is_refused(tmp_path: Path) -> None:
             rest.writestr(name, content[: len(content) // 2] if "/data/" in name else content)
     with pytest.raises(GenbenchError, match=r"cut\.pt: not weights of a network"):
         read(cut, PUBLISHED)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_refused_pickle_brings_no_advice_to_load_it_all_the_same(tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung"), protocol=protocol))
+    with pytest.raises(GenbenchError) as caught:  # torch's warning of protocol 4 would be an error here
+        read(path, PUBLISHED)
+    assert "no file of plain tensors" in caught.value.message
+    assert "weights_only" not in caught.value.message
+
+
+def test_weights_of_another_network_are_refused_with_what_differs(tmp_path: Path) -> None:
+    with pytest.raises(GenbenchError) as caught, weights.fitting(tmp_path / "w.pth", PUBLISHED):
+        nn.Linear(2, 2).load_state_dict({"other": torch.zeros(1)})
+    assert 'Missing key(s) in state_dict: "weight", "bias"' in caught.value.message
+    assert "\n" not in caught.value.message

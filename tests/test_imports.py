@@ -9,7 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TORCH = {"torch", "torchvision", "torch_fidelity"}
-PURE = ("errors", "specs", "hookspecs", "loading", "plugins", "config", "records", "store", "compare", "randomness")
+PURE = (
+    *("errors", "specs", "hookspecs", "loading", "plugins", "config", "resolution", "records", "store", "randomness"),
+    *("compare", "comparability", "tables"),
+    *("doctor.findings", "doctor.packages", "doctor.installed"),
+)
 LIMIT_LINES = 400
 
 

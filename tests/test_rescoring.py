@@ -103,7 +103,7 @@ def test_other_images_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 def test_a_failure_on_the_way_to_another_score_costs_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bench.finish(bench.config(evaluators=("mse",)))
     config = bench.config(evaluators=("one",))
-    monkeypatch.setattr("genbench.pipeline.write_pictures", lambda *_: 1 / 0)
+    monkeypatch.setattr("genbench.pipeline.read_curve", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         bench.run(config)
     assert read_record(bench.folder(config).record_path) == first
@@ -268,6 +268,27 @@ def test_scores_on_other_samples_stay_and_are_not_computed_again() -> None:
     third = merge(record, scored(part("a", sampler="gmm"), value=3.0))
     assert [s.value for s in third.scores] == [1.0, 2.0, 2.0, 3.0]
     assert [s.value for s in merge(third, scored(part("a"), value=4.0)).scores] == [2.0, 2.0, 3.0, 4.0]
+
+
+def limited(samples: int, images: int, value: float, seen: int | None = None) -> Record:
+    """Return a record of an evaluator that looks at so many of its samples, at most."""
+    record = scored(part("a", samples, images=images), value=value)
+    protocol = {**record.scores[0].protocol, "generated_images": min(samples, images) if seen is None else seen}
+    return record.model_copy(update={"scores": (record.scores[0].model_copy(update={"protocol": protocol}),)})
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "values"),
+    [
+        (limited(300, 200, 1.0), limited(300, 200, 2.0), [2.0]),  # once more
+        (limited(300, 200, 1.0), limited(300, 150, 2.0), [2.0]),  # with another setting
+        (limited(300, 200, 1.0), limited(400, 200, 2.0), [2.0]),  # the same images of more
+        (limited(300, 400, 1.0), limited(400, 400, 2.0), [1.0, 2.0]),
+        (limited(200, 400, 1.0), limited(300, 200, 2.0, 300), [1.0, 2.0]),  # a setting that limits something else
+    ],
+)
+def test_scores_on_some_of_the_samples_are_replaced_once(earlier: Record, later: Record, values: list[float]) -> None:
+    assert [s.value for s in merge(earlier, later).scores] == values
 
 
 def test_variants_of_one_evaluator_stand_side_by_side() -> None:

@@ -231,6 +231,7 @@ def test_half_written(tmp_path: Path) -> None:
     for length in (0, 1, len(text) // 2, len(text) - 3):
         folder.record_path.write_text(text[:length])
         assert "half-written" in refusal(folder.record_path).message
+        assert "delete it: the same `genbench run` then resumes" in str(refusal(folder.record_path).hint)
 
 
 @pytest.mark.parametrize("content", [b"hello", b"\xff\xfe\x00", b"{} {}", b"{'a': 1}"])

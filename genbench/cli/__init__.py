@@ -18,7 +18,7 @@ COMMANDS = {
     "run": ("genbench.cli.run:run", "Train one model on one data set and score it."),
     "evaluate": ("genbench.cli.evaluate:command", "Compute further scores of finished runs."),
     "compare": ("genbench.cli.compare:compare", "Rank finished runs on a leaderboard."),
-    "list": ("genbench.cli.list:command", "List models, similarities, evaluators and data sets."),
+    "list": ("genbench.cli.list:command", "List models, similarities, evaluators, extractors, data sets."),
     "show": ("genbench.cli.show:command", "Show what a name stands for, and its settings."),
     "plugins": ("genbench.cli.plugins:command", "List the plugins, and what is wrong with those that are broken."),
     "doctor": ("genbench.cli.doctor:command", "Check the installation against known truths."),
@@ -29,6 +29,7 @@ EXAMPLES = """\b
 For example:
   genbench list similarities
   genbench run vae digits --similarity mse
+  genbench evaluate --evaluators ms-ssim
   genbench compare
 """
 

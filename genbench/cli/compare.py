@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from genbench.cli.options import runs_option
 from genbench.compare import Table, leaderboard
 from genbench.errors import GenbenchError, did_you_mean
 from genbench.records import Record
@@ -39,15 +40,7 @@ _LAYOUTS = (_Layout(), _Layout(headings=True), _Layout(headings=True, spreads=Tr
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--runs",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    envvar="GENBENCH_RUNS",
-    show_default=True,
-    show_envvar=True,
-    help="The store to read where no PATHS are given.",
-)
+@runs_option("The store to read where no PATHS are given.")
 @click.option(
     "--format",
     "form",

@@ -14,7 +14,11 @@ _NAME, _STATE = 21, 8
 
 
 @click.command("doctor")
-@click.option("--full", is_flag=True, help="Also compute reference values, which takes minutes and needs their data.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Also compute the FID of CIFAR-10's splits: minutes on a GPU, an hour on a CPU; needs its files.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(*, full: bool, as_json: bool) -> int:
     """Check the installation against known truths, a line each.
@@ -65,8 +69,9 @@ def _shortened(text: str, width: int) -> str:
 def _print_end(findings: list[Finding], seconds: float) -> None:
     """Print the hints, once each, on stderr, and the count."""
     for state, label in (("failed", "hint"), ("skipped", "note")):
-        hints = {f.name: f.hint for f in findings if f.state == state and f.hint}
-        for name, hint in hints.items():
-            click.echo(f"{label}: {name}: {hint}", err=True)
+        hints = dict.fromkeys(f.hint for f in findings if f.state == state and f.hint)
+        for hint in hints:
+            names = ", ".join(dict.fromkeys(f.name for f in findings if f.state == state and f.hint == hint))
+            click.echo(f"{label}: {names}: {hint}", err=True)
     counts = {state: sum(f.state == state for f in findings) for state in ("ok", "failed", "skipped")}
     click.echo(f"{', '.join(f'{count} {state}' for state, count in counts.items())} in {seconds:.0f} s")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
+from genbench.cli.options import data_option, device_option, evaluator_names, runs_option, threads_option
 from genbench.cli.output import data_console, make_table, print_bug, print_error, print_json, warn_of_broken
-from genbench.cli.run import stoppable
+from genbench.cli.stopping import stoppable
 from genbench.config import SamplingConfig
-from genbench.errors import GenbenchError, first_line
+from genbench.errors import GenbenchError, in_one_line
 from genbench.plugins import Plugins
 from genbench.resolution import resolve_evaluation
 from genbench.store import RECORD_NAME, RunFolder, find_records
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from genbench.rescoring import Wish
 
 SAMPLERS = get_args(SamplingConfig.model_fields["sampler"].annotation)
+
+_SET = "A setting of all scores on samples, evaluation.KEY, or of one evaluator, evaluation.EVALUATOR.KEY."
 
 State = Literal["evaluated", "to do", "nothing missing", "not evaluated", "failed", "stopped"]
 
@@ -56,34 +59,17 @@ class Line:
 @click.option(
     "--evaluators",
     metavar="A,B,...",
-    help="Compute these scores (NAME or NAME:VARIANT), instead of all that run by default; also those that were "
-    "skipped or failed before.",
+    help="Compute these (see `genbench list evaluators`; NAME or NAME:VARIANT) instead of all that run by default; "
+    "also where they were skipped or failed before.",
 )
-@click.option(
-    "-s", "--set", "settings", multiple=True, metavar="KEY=VALUE", help="evaluation.KEY or evaluation.EVALUATOR.KEY."
-)
+@click.option("-s", "--set", "settings", multiple=True, metavar="KEY=VALUE", help=_SET)
 @click.option("--samples", type=click.IntRange(2), metavar="N", help="Images generated for scores on samples.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), help="Where their latents come from.  [default: prior]")
-@click.option("--again", is_flag=True, help="Compute also what is there already.")
-@click.option(
-    "--data",
-    "source",
-    type=click.Path(path_type=Path),
-    help="Folder or archive where the data set lies.  [env var: GENBENCH_DATA]",
-)
-@click.option(
-    "--runs",
-    type=click.Path(path_type=Path),
-    default="runs",
-    envvar="GENBENCH_RUNS",
-    show_envvar=True,
-    show_default=True,
-    help="The store to evaluate where no PATHS are given.",
-)
-@click.option(
-    "--device", default="auto", show_default=True, metavar="NAME", help="auto takes cuda, then mps, then cpu."
-)
-@click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [default: one a core]")
+@click.option("--again", is_flag=True, help="Compute what is there already, too, and replace it.")
+@data_option
+@runs_option("The store to evaluate where no PATHS are given.")
+@device_option
+@threads_option
 @click.option("--dry-run", is_flag=True, help="Say what would be computed, and compute nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
@@ -107,7 +93,7 @@ def command(
     """
     plugins = Plugins.load()
     warn_of_broken(plugins)
-    names = None if evaluators is None else tuple(name.strip() for name in evaluators.split(",") if name.strip())
+    names = evaluator_names(evaluators)
     own = (("samples", samples), ("sampler", sampler))
     given = (*settings, *(f"evaluation.{key}={value}" for key, value in own if value is not None))
     evaluation = resolve_evaluation(plugins, names, given)
@@ -165,7 +151,8 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[RunFolder], list[Line]]:
         if not found and not problems:
             without.append(Line(str(path), "not evaluated", reason="no finished run"))
     if not folders:
-        raise GenbenchError(f"{', '.join(map(str, paths))}: no finished runs", _WHERE)
+        why = "".join(f"; {line.run}: {line.reason}" for line in without if line.state == "failed")
+        raise GenbenchError(f"{', '.join(map(str, paths))}: no finished runs{why}", _WHERE)
     return list(folders.values()), without
 
 
@@ -195,7 +182,7 @@ def _evaluate(
         return Line(name, "failed", reason=told.removeprefix(f"{name}: "))
     except Exception as error:
         print_bug(error)
-        return Line(name, "failed", reason=f"{type(error).__name__}: {first_line(error)}")
+        return Line(name, "failed", reason=in_one_line(error))
     return Line(name, outcome.state, outcome.added, outcome.skipped, outcome.failed)
 
 

@@ -11,8 +11,8 @@ from genbench.specs import DatasetSpec, EvaluatorSpec, ExtractorSpec, ModelSpec,
 TITLES: dict[Kind, str] = {
     "models": "Models, and the similarity that each trains with by default",
     "similarities": "Similarities, and what each needs",
-    "evaluators": "Evaluators, and whether a run computes them without being asked",
-    "extractors": "Feature extractors, and what may follow the name of each after a colon",
+    "evaluators": "Evaluators, by NAME or NAME:VARIANT, and whether a run computes them unasked",
+    "extractors": "Feature extractors, and the variant that NAME alone stands for",
     "datasets": "Data sets, and the defaults that suit each",
 }
 
@@ -49,7 +49,8 @@ def facts(spec: Spec) -> dict[str, str]:
             return {"needs": needs(spec.needs) or "nothing"}
         case EvaluatorSpec():
             by_default = "always" if spec.always else _yes(spec.default)
-            return {"version": str(spec.version), "by default": by_default, "variant": spec.variant or "none"}
+            variant = f":{spec.variant.upper()}" if spec.variant else "none"
+            return {"version": str(spec.version), "by default": by_default, "variant": variant}
         case ExtractorSpec():
             return {"variant": (spec.variant or "must be named") if spec.variants else "none"}
         case DatasetSpec():

@@ -25,13 +25,6 @@ def data_console() -> "Console":
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def talk_console() -> "Console":
-    """Return the console for all that is not the result: stderr."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
-
-
 def make_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> "Table":
     """Build a table of plain text whose first column never wraps.
 

@@ -1,16 +1,15 @@
 """`genbench run`: one model on one data set, from nothing or from where it stopped."""
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, get_args
 
 import click
 
+from genbench.cli.options import data_option, device_option, evaluator_names, runs_option, threads_option
 from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
+from genbench.cli.stopping import Stop, stoppable
 from genbench.comparability import grouped
 from genbench.config import Frozen, NetworkConfig, RunConfig, SamplingConfig, TrainingConfig
 from genbench.plugins import Plugins
@@ -24,37 +23,6 @@ if TYPE_CHECKING:
 
 PRECISIONS = get_args(TrainingConfig.model_fields["precision"].annotation)
 ENGINES = ("auto", "eager", "graph", "compile")
-
-
-class Stop:
-    """Turns SIGINT and SIGTERM into a wish that a run asks after at each step and evaluator; the second interrupts."""
-
-    def __init__(self, silent: bool = False) -> None:
-        self.silent = silent
-        self.signal: int | None = None
-
-    def __call__(self) -> bool:
-        return self.signal is not None
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """Note the first signal; give in to the second."""
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
-        if not self.silent:
-            click.echo("stopping; once more to stop at once", err=True)
-
-
-@contextmanager
-def stoppable(silent: bool = False) -> Iterator[Stop]:
-    """Listen for signals while a run goes on."""
-    stop = Stop(silent)
-    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _sections() -> str:
@@ -97,25 +65,10 @@ def _sections() -> str:
     help="Compute these scores (NAME or NAME:VARIANT), instead of all that run by default; of a finished run, also "
     "those that were skipped. `none` for none.",
 )
-@click.option(
-    "--data",
-    "source",
-    type=click.Path(path_type=Path),
-    help="Folder or archive where the data set lies.  [env var: GENBENCH_DATA]",
-)
+@data_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out unreadable images, and count them in the record.")
-@click.option(
-    "--runs",
-    type=click.Path(path_type=Path),
-    default="runs",
-    envvar="GENBENCH_RUNS",
-    show_envvar=True,
-    show_default=True,
-    help="Where runs are kept.",
-)
-@click.option(
-    "--device", default="auto", show_default=True, metavar="NAME", help="auto takes cuda, then mps, then cpu."
-)
+@runs_option("Where runs are kept.")
+@device_option
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
@@ -128,7 +81,7 @@ def _sections() -> str:
     show_default=True,
     help="How steps are executed; auto replays a CUDA graph where it can.",
 )
-@click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [default: one a core]")
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def run(
     model: str,
@@ -173,7 +126,7 @@ def run(
         images=images,
         batch_size=batch_size,
         precision=precision,
-        evaluators=_names(evaluators),
+        evaluators=evaluator_names(evaluators),
         skip_bad_images=skip_bad_images,
         settings=settings,
     )
@@ -220,12 +173,6 @@ def _lead(plugins: Plugins, config: RunConfig, around: "Surroundings", stop: Sto
     else:
         print_record(record)
     return 0 if record.status == "ok" else 1
-
-
-def _names(evaluators: str | None) -> tuple[str, ...] | None:
-    if evaluators is None:
-        return None
-    return () if evaluators == "none" else tuple(name.strip() for name in evaluators.split(",") if name.strip())
 
 
 def print_record(record: "Record") -> None:

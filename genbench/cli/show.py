@@ -122,6 +122,8 @@ def _bounds(constraint: object) -> list[str]:
     parts = getattr(constraint, "metadata", None)  # pydantic's `Field` holds its constraints in a list
     if parts is not None:
         return [bound for part in parts for bound in _bounds(part)]
+    if hasattr(constraint, "func"):  # a validator, of which its function's name says nothing
+        return []
     values = {sign: getattr(constraint, name, None) for name, sign in _BOUNDS.items()}
     return [f"{sign} {value}" for sign, value in values.items() if value is not None] or [repr(constraint)]
 
@@ -187,9 +189,15 @@ def _lines(explained: Explained) -> Iterator[str]:
 
 
 def _reflow(doc: str) -> str:
-    """Join the lines of each paragraph, for the console to break anew; one with indented lines stays as it is."""
-    paragraphs = [p.split("\n") for p in doc.split("\n\n")]
-    return "\n\n".join(("\n" if any(line.startswith(" ") for line in p) else " ").join(p) for p in paragraphs)
+    """Join the lines of each paragraph and list item, for the console to break anew; other indented lines stay."""
+    paragraphs = []
+    for paragraph in doc.split("\n\n"):
+        if paragraph.startswith("- "):
+            paragraph = paragraph.replace("\n  ", " ")
+        elif "\n " not in paragraph:
+            paragraph = paragraph.replace("\n", " ")
+        paragraphs.append(paragraph)
+    return "\n\n".join(paragraphs)
 
 
 def _unknown(plugins: Plugins, name: str) -> GenbenchError:

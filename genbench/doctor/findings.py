@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from genbench.errors import GenbenchError, NotApplicable, first_line
+from genbench.errors import GenbenchError, NotApplicable, in_one_line
 from genbench.plugins import Plugins
 
 State = Literal["ok", "failed", "skipped"]
@@ -84,5 +84,5 @@ def carry_out(ground: Ground, checks: Sequence[tuple[str, str]] = CHECKS) -> Ite
         except GenbenchError as error:
             yield Finding(name, "failed", error.message, error.hint)
         except Exception as error:
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            yield Finding(name, "failed", reason, "reinstall genbench; where that does not help, report it as a bug")
+            hint = "reinstall genbench; where that does not help, report it as a bug"
+            yield Finding(name, "failed", in_one_line(error), hint)

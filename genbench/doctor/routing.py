@@ -11,7 +11,7 @@ from torch import Tensor
 from genbench.doctor.findings import Finding, Ground
 from genbench.doctor.running import BATCH, Unwatched, tiny
 from genbench.doctor.threads import one_thread
-from genbench.errors import first_line
+from genbench.errors import in_one_line
 from genbench.interfaces import Batch, Model
 from genbench.pipeline import Surroundings, assemble, folder_of
 from genbench.specs import ModelSpec
@@ -39,7 +39,7 @@ def _check(ground: Ground, spec: ModelSpec) -> Finding:
             moments = {model.similarity_from, 0}
             found = [worst(model, batch(images_seen)) for images_seen in sorted(moments)]
     except Exception as error:  # one broken model says nothing of the others
-        return Finding(name, "failed", f"{type(error).__name__}: {first_line(error)}", hint)
+        return Finding(name, "failed", in_one_line(error), hint)
     off, network = max(found)
     told = (
         f"{len(model.networks)} networks, each moved by its own loss alone"

@@ -10,7 +10,7 @@ from genbench.doctor.findings import Finding, Ground
 from genbench.errors import GenbenchError, NotApplicable
 from genbench.evaluate.extractors import Extractor, Inception
 from genbench.evaluate.extractors.dinov2 import DINOV2
-from genbench.evaluate.extractors.fidelity import VGG16, published_clip
+from genbench.evaluate.extractors.fidelity import published_clip
 from genbench.evaluate.extractors.inception import WEIGHTS as INCEPTION
 from genbench.evaluate.extractors.torchvision import published_classifier
 from genbench.evaluate.extractors.weights import FOLDER_VARIABLE, Published, find, hash_in
@@ -29,7 +29,7 @@ def known() -> dict[str, Published]:
     """Return what scores are computed on, by what needs it."""
     return {
         "inception": INCEPTION,
-        "vgg16": VGG16,
+        "vgg16": published_classifier("vgg16"),
         "clip": published_clip("vit-b-32"),
         "dinov2": DINOV2["vitb14"].published,
         **{name: published_classifier(network) for name, network in LPIPS.items()},

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from genbench.data.packed import PackedDataset, Split
 from genbench.errors import NotApplicable
 from genbench.evaluate.calibration import (
+    CONFIDENCE,
     OWN_SPREAD,
     SHARED_SPREAD,
     Floats,
@@ -170,7 +171,7 @@ def obtain(dataset: PackedDataset, device: torch.device, cache: Path) -> Attribu
 
 
 def _key(dataset: PackedDataset) -> str:
-    recipe = [*RECIPE, SHARED_SPREAD, OWN_SPREAD]
+    recipe = [*RECIPE, SHARED_SPREAD, OWN_SPREAD, "exact", CONFIDENCE]
     text = json.dumps([VERSION, dataset.fingerprint, dataset.size, dataset.channels, dataset.attribute_names, recipe])
     return sha256(text.encode()).hexdigest()[:16]
 
@@ -190,7 +191,8 @@ def _plan(dataset: PackedDataset) -> Report:
             columns.append(column)
             prevalence.append(float(splits["train"][:, column].mean()))
     if not names:
-        raise NotApplicable(f"data set `{dataset.name}` has no attribute that can be learned: {excluded}")
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in excluded.items())
+        raise NotApplicable(f"data set `{dataset.name}` has no attribute that can be learned: {reasons}")
     return Report(tuple(names), tuple(columns), tuple(prevalence), excluded)
 
 

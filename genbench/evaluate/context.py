@@ -6,6 +6,7 @@ batch size or on which other evaluators ran before it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from genbench.evaluate.extractors import AttributeFeatures, Extractor, obtain_ex
 from genbench.evaluate.generation import Generation
 from genbench.evaluate.measuring import PRECISION, Measuring
 from genbench.evaluate.moments import Moments
-from genbench.evaluate.samplers import FITTED_TO
+from genbench.evaluate.samplers import FITTED_TO, LIBRARY
 from genbench.evaluate.subjects import Real, Reconstructed, Sampled, Subject
 from genbench.images import to_float, to_uint8
 from genbench.interfaces import Dataset, Model, Posterior
@@ -98,7 +99,8 @@ class EvaluationContext:
             return {"generated": "reconstructions", "generated_images": count, "latents": "posterior mean"}
         mixture: dict[str, Scalar] = {}
         if subject.sampler == "gmm":
-            mixture = {"gmm_components": subject.gmm_components, "gmm_fitted_to": FITTED_TO}
+            library = f"{LIBRARY} {version(LIBRARY)}"
+            mixture = {"gmm_components": subject.gmm_components, "gmm_fitted_to": FITTED_TO, "gmm_library": library}
         return {"generated": "samples", "generated_images": subject.count, "sampler": subject.sampler, **mixture}
 
     def seed(self, *purpose: str | int) -> int:

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from genbench.config import EvaluatorConfig
-from genbench.errors import GenbenchError, NotApplicable
+from genbench.errors import GenbenchError, NotApplicable, explained, without_folders
 from genbench.evaluate.context import EvaluationContext
 from genbench.networks import seeded
 from genbench.plugins import Plugins
@@ -73,12 +73,12 @@ def evaluate(
                 _run(context, plugins, component, findings, report)
         except NotApplicable as error:
             # The hint is for whoever runs it, and may name folders of theirs; the record is for everybody.
-            findings.skipped.append(Unscored(evaluator=component.label, reason=error.message))
+            findings.skipped.append(Unscored(evaluator=component.label, reason=without_folders(error.message)))
             report(f"{component.label} skipped: {_explain(error)}")
         except torch.OutOfMemoryError:
             raise
         except (Exception, SystemExit) as error:  # an evaluator may be anyone's code
-            findings.failures.append(Unscored(evaluator=component.label, reason=_explain(error)))
+            findings.failures.append(Unscored(evaluator=component.label, reason=without_folders(_explain(error))))
             report(f"{component.label} failed: {_explain(error)}")
     return Evaluation(
         tuple(findings.scores),
@@ -135,13 +135,13 @@ def _check_finite(score: Score) -> None:
             raise GenbenchError(f"`{score.name}`: {name} is not a finite number")
 
 
+_YIELDED = tuple(cls.__name__ for cls in (Score, Check, Sheet))
+
+
 def _explain(error: BaseException) -> str:
-    if isinstance(error, GenbenchError):
-        return f"{error.message} ({error.hint})" if error.hint else error.message
-    if isinstance(error, ValidationError) and error.title == Score.__name__:
-        return "; ".join(_explain_field(*part) for part in _fields(error))
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    if isinstance(error, ValidationError) and error.title in _YIELDED:
+        return "; ".join(_explain_field(error.title.lower(), *part) for part in _fields(error))
+    return explained(error)
 
 
 def _fields(error: ValidationError) -> Iterator[tuple[str, str, str]]:
@@ -149,8 +149,9 @@ def _fields(error: ValidationError) -> Iterator[tuple[str, str, str]]:
         yield ".".join(map(str, part["loc"])), part["type"], part["msg"]
 
 
-def _explain_field(place: str, kind: str, message: str) -> str:
-    return f"score's {place} is not a finite number" if kind == "finite_number" else f"score's {place}: {message}"
+def _explain_field(whose: str, place: str, kind: str, message: str) -> str:
+    wrong = " is not a finite number" if kind == "finite_number" else f": {message}"
+    return f"{whose}'s {place}{wrong}"
 
 
 @contextmanager

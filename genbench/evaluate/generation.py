@@ -132,7 +132,13 @@ class Generation:
 
     def _mixture(self, components: int) -> Mixture:
         if components not in self._mixtures:
-            self._mixtures[components] = fit(self.posteriors("train"), components, self.seed("gmm"))
+            try:
+                posteriors = self.posteriors("train")
+            except NotApplicable as error:
+                raise NotApplicable(
+                    f"the sampler `gmm` is fitted to encoded training images: {error.message}", "--sampler prior"
+                ) from error
+            self._mixtures[components] = fit(posteriors, components, self.seed("gmm"))
         return self._mixtures[components]
 
     def _decode_to_uint8(self, latents: Tensor, place: int) -> Tensor:

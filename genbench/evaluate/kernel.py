@@ -43,10 +43,11 @@ def kernel_distance(
 
     The variance of a U-statistic falls as 1/N (Hoeffding 1948): it is 4 Var(h)/N with the witness of a generated image,
     h(x) = E k(x, x′) − E k(x, y), here averaged over the subsets that the image is in. To it comes what the choice of
-    subsets adds, their variance over their number. Where generated images can't be told from real ones, Var(h) is
-    nought but for the error of h itself, and the standard error up to one and a half times too large, as a jackknife's
-    is (Efron & Stein 1981). The deviation over subsets times √(subset size / N) would also count the real images'
-    variance, and fall to nought where a subset is nearly all images.
+    subsets adds, their variance over their number; for a single subset, 4 Var(h) of either side times 1/subset size −
+    1/images. Where generated images can't be told from real ones, Var(h) is nought but for the error of h itself, and
+    the standard error up to one and a half times too large, as a jackknife's is (Efron & Stein 1981). The deviation
+    over subsets times √(subset size / N) would also count the real images' variance, and fall to nought where a subset
+    is nearly all images.
 
     Raises:
         NotApplicable: one side has fewer images than a subset.
@@ -56,14 +57,18 @@ def kernel_distance(
     values = np.empty(subsets)
     witness = torch.zeros(2, len(generated), dtype=torch.float64)  # sums, and of how many subsets
     for i, (ours, theirs) in enumerate(_subsets(len(generated), len(real), subsets, subset_size, seed)):
-        x, y = generated[ours], real[theirs]
-        within, between = _others(x), _kernel(x, y).sum(1, dtype=torch.float64) / subset_size
-        values[i] = float(within.mean() + _others(y).mean() - 2 * between.mean())
-        witness[0, ours] += within - between
+        h_ours, h_theirs = _witnesses(generated[ours], real[theirs])
+        values[i] = float(h_ours.mean() + h_theirs.mean())
+        witness[0, ours] += h_ours
         witness[1, ours] += 1
     seen = witness[:, witness[1] > 0]
-    variance = 4 * float((seen[0] / seen[1]).var()) / len(generated) + float(values.var()) / subsets
-    return KernelDistance(float(values.mean()), sqrt(variance), float(values.std()))
+    own = 4 * float((seen[0] / seen[1]).var()) / len(generated)
+    if subsets > 1:
+        chosen = float(values.var(ddof=1)) / subsets
+    else:  # as of draws without replacement
+        left_out = (1 / subset_size - 1 / len(side) for side in (generated, real))
+        chosen = sum(4 * float(h.var()) * share for h, share in zip((h_ours, h_theirs), left_out, strict=True))
+    return KernelDistance(float(values.mean()), sqrt(own + chosen), float(values.std()))
 
 
 def _subsets(first: int, second: int, subsets: int, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -74,6 +79,15 @@ def _subsets(first: int, second: int, subsets: int, size: int, seed: int) -> Ite
             torch.from_numpy(random.choice(first, size, replace=False)),
             torch.from_numpy(random.choice(second, size, replace=False)),
         )
+
+
+def _witnesses(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return of each image the mean kernel with the others of its side less that with all of the other side."""
+    between = _kernel(x, y)
+    return (
+        _others(x) - between.sum(1, dtype=torch.float64) / len(y),
+        _others(y) - between.sum(0, dtype=torch.float64) / len(x),
+    )
 
 
 def _others(x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Scores asked of a run that has been scored before: which are missing, and one record of both."""
 
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from genbench.config import EvaluationConfig, EvaluatorConfig
@@ -40,7 +41,8 @@ def merge(earlier: Record, later: Record) -> Record:
         )
     new = _listed(later)
     labels, names = {c.label for c in new}, {c.name for c in new}
-    listed = [c for c in _listed(earlier) if not any(_stands_in(other, c) for other in new)]
+    before = _listed(earlier)
+    listed = [c for c in before if not any(_stands_in(other, c) for other in new)]
     evaluation = EvaluationConfig(evaluators=(*listed, *new))
     checked = {check.name for check in later.checks}
     return earlier.model_copy(
@@ -50,7 +52,7 @@ def merge(earlier: Record, later: Record) -> Record:
                 *(p for p in earlier.plugins if not (_is_evaluator(p) and p.name in names)),
                 *(p for p in later.plugins if _is_evaluator(p)),
             ),
-            "scores": (*(s for s in earlier.scores if not any(_replaces(c, s) for c in new)), *later.scores),
+            "scores": (*(s for s in earlier.scores if not _is_obsolete(s, before, later, new)), *later.scores),
             "skipped": (*(u for u in earlier.skipped if u.evaluator not in labels), *later.skipped),
             "failures": (*(u for u in earlier.failures if u.evaluator not in labels), *later.failures),
             "checks": (*(c for c in earlier.checks if c.name not in checked), *later.checks),
@@ -63,12 +65,40 @@ def merge(earlier: Record, later: Record) -> Record:
     )
 
 
-def _replaces(component: EvaluatorConfig, score: Score) -> bool:
-    """Whether an evaluator that has run again makes one of its earlier scores obsolete."""
+def _is_obsolete(
+    score: Score, before: Sequence[EvaluatorConfig], later: Record, new: Sequence[EvaluatorConfig]
+) -> bool:
+    """Whether an earlier score has been computed again: by an evaluator of its label on the same samples, or as it is.
+
+    Args:
+        before: the evaluators of the earlier record.
+        new: those of the later one.
+    """
+    if any((score.name, score.protocol) == (other.name, other.protocol) for other in later.scores):
+        return True
+    return any(_replaces(component, before, score) for component in new)
+
+
+def _replaces(component: EvaluatorConfig, before: Sequence[EvaluatorConfig], score: Score) -> bool:
     if score.protocol.get("evaluator") != component.label:
         return False
-    sampled = "sampler" in score.protocol
-    return not sampled or component.sampling.facts().items() <= score.protocol.items()
+    if "sampler" not in score.protocol:
+        return True
+    same = [component, *(other for other in before if _stands_in(component, other))]
+    others = {c.sampling.samples for c in before if c.label == component.label} - {component.sampling.samples}
+    return any(facts.items() <= score.protocol.items() for each in same for facts in _sampled(each, others))
+
+
+def _sampled(component: EvaluatorConfig, others: Set[int]) -> Iterator[dict[str, str | int]]:
+    """Yield what protocols of a component's scores may say of its samples: all, or as many as its setting `images`.
+
+    Args:
+        others: so many images are those of other components.
+    """
+    facts, images = component.sampling.facts(), component.settings.get("images")
+    yield facts
+    if isinstance(images, int) and images < component.sampling.samples and images not in others:
+        yield facts | {"generated_images": images}
 
 
 def _stands_in(new: EvaluatorConfig, old: EvaluatorConfig) -> bool:
@@ -80,7 +110,7 @@ def _listed(record: Record) -> list[EvaluatorConfig]:
     evaluation = record.config.get("evaluation")
     if not isinstance(evaluation, dict):
         return []
-    # Until 2026-11 there was one number of samples for all evaluators.
+    # Records of before evaluators had samples of their own hold one number for all.
     common = {"sampling": {"samples": evaluation["samples"]}} if "samples" in evaluation else {}
     return [found for each in evaluation.get("evaluators", ()) if (found := _read(common | each))]
 

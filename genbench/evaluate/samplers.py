@@ -29,6 +29,9 @@ FITTED_IMAGES = 20_000
 FITTED_TO = f"one draw from each posterior of {FITTED_IMAGES} training images at most"
 """What a protocol says of the fit."""
 
+LIBRARY = "scikit-learn"
+"""Whose version may move the fit, so that protocols name it."""
+
 REGULARISATION = 1e-6
 """Added to every variance, as scikit-learn does; the prior's is 1."""
 

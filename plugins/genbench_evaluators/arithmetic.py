@@ -1,4 +1,4 @@
-"""Latent arithmetic with visual attributes (Larsen et al. 2016, section 4.2): what an edit does to what is shown; pure.
+"""Latent arithmetic with visual attributes (Larsen et al. 2016): what an edit does to what is shown; pure.
 
 An edit aims at one attribute: towards having it where an image lacks it, away where it has it. What an image shows is
 the classifier's probability p of each attribute, or 2p - 1, from -1 (lacks it) to 1 (has it).
@@ -14,9 +14,6 @@ from torch.nn import functional as F
 
 PAIRED_IMAGES = 512
 """The mean distance between two images is over all pairs of the first so many."""
-
-RESAMPLES = 1000
-_AT_A_TIME = 50
 
 
 class Shown(NamedTuple):
@@ -59,16 +56,8 @@ class Effects:
     entanglement: Tensor
 
 
-class Estimate(NamedTuple):
-    """A mean's standard error and its 95 % percentile interval, from a bootstrap over images."""
-
-    error: float
-    low: float
-    high: float
-
-
 def attribute_vectors(latents: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean latent with each attribute minus the mean without it, (A, latent_size) (Larsen et al. 2016, 4.2).
+    """Return the mean latent with each attribute minus the mean without it, (A, latent_size) (Larsen et al. 2016).
 
     A vector is zero where all latents have the attribute or none has: `one_sided` says where.
 
@@ -176,21 +165,3 @@ def strongest(entanglement: Tensor, edited: Sequence[int], count: int) -> list[t
     order = others.flatten().argsort(descending=True, stable=True).tolist()
     pairs = [divmod(place, others.shape[1]) for place in order]
     return [(row, column) for row, column in pairs if column != edited[row]][:count]
-
-
-def bootstrap(values: Tensor, seed: int) -> Estimate | None:
-    """Return how sure the mean of values (N,), one an image, is; None for less than two (Efron 1979).
-
-    Images are drawn with replacement, `RESAMPLES` times.
-    """
-    count = len(values)
-    if count < 2:
-        return None
-    generator = torch.Generator().manual_seed(seed)
-    drawn = [
-        values[torch.randint(count, (_AT_A_TIME, count), generator=generator)].mean(1)
-        for _ in range(RESAMPLES // _AT_A_TIME)
-    ]
-    means = torch.cat(drawn)
-    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
-    return Estimate(means.std().item(), low, high)

@@ -1,7 +1,7 @@
 """Latent arithmetic with visual attributes, judged by a classifier: five scores of one set of edits.
 
 An attribute's vector is the mean latent of the images with it minus the mean of those without (Larsen et al. 2016,
-section 4.2). Each image's latent is moved along one vector, towards having the attribute where it lacks it and away
+"Visual attribute vectors"). Each image's latent is moved along one vector, towards having the attribute where it lacks it and away
 where it has it, and decoded. The target is the image's own attributes with that one flipped.
 """
 
@@ -13,7 +13,7 @@ from genbench.evaluate.classifier import AttributeClassifier
 from genbench.evaluate.context import EvaluationContext
 from genbench.interfaces import Evaluator
 from genbench.records import Check, Score, Sheet
-from genbench_evaluators.arithmetic import PAIRED_IMAGES, RESAMPLES, Effects, between_images
+from genbench_evaluators.arithmetic import PAIRED_IMAGES, Effects, between_images
 from genbench_evaluators.attribute_scores import (
     Outcome,
     Scores,
@@ -25,6 +25,7 @@ from genbench_evaluators.attribute_scores import (
 from genbench_evaluators.attribute_settings import AttributeSettings, parse_strengths
 from genbench_evaluators.edits import Task, edit, labels_of, look, look_at, prepare
 from genbench_evaluators.health_rules import Rule
+from genbench_evaluators.uncertainty import BOOTSTRAPPED
 
 FLOOR_IMAGES = 128
 """Moves in random directions are tried on the first so many images."""
@@ -63,7 +64,7 @@ class AttributeArithmetic(Evaluator):
             **task.facts,
             strength=self.settings.strength,
             pixel_range="[0, 255], rounded",
-            uncertainty=f"standard error over images, bootstrap of {RESAMPLES} resamples",
+            uncertainty=BOOTSTRAPPED,
             identity_pairs=f"all of the first {min(PAIRED_IMAGES, len(task.latents))} images",
             classifier_weights=classifier.weights_hash,
             **classifier.facts,

@@ -1,7 +1,7 @@
 """Edits along attribute vectors against the true changed image, where the data set knows it.
 
-Each test image x is encoded, its latent z moved along one attribute's vector v (Larsen et al. 2016, section 4.2) and
-decoded; the truth t is the same scene drawn again with that attribute flipped and all else equal. No classifier judges:
+Each test image x is encoded, its latent z moved along one attribute's vector v (Larsen et al. 2016, "Visual attribute
+vectors") and decoded; the truth t is the same scene drawn again with that attribute flipped and all else equal. No classifier judges:
 the squared error does, held against two others of the same model, that of not editing and that of encoding the truth
 itself, which is the floor.
 """
@@ -21,14 +21,12 @@ from genbench.interfaces import Evaluator
 from genbench.records import Scalar, Score, Sheet
 from genbench_evaluators.arithmetic import attribute_vectors, one_sided
 from genbench_evaluators.counterfactual_settings import CounterfactualSettings
+from genbench_evaluators.uncertainty import BOOTSTRAPPED, resampled
 
 SPLIT: Split = "test"
 
 MIN_ROOM = 0.01
 """Least distance from the floor to not editing, as a share of the true change: below it a model draws no change."""
-
-RESAMPLES = 1000
-_AT_A_TIME = 50
 
 
 class Part(IntEnum):
@@ -171,7 +169,7 @@ class Counterfactual(Evaluator):
             strength=self.settings.strength,
             pixel_range="[0, 1]",
             quantised=False,
-            uncertainty=f"standard error over images, {RESAMPLES} bootstrap resamples",
+            uncertainty=BOOTSTRAPPED,
         )
 
 
@@ -200,21 +198,6 @@ def shortfall(errors: Tensor) -> Tensor:
     room = errors[..., Part.UNEDITED] - errors[..., Part.FLOOR]
     gained = errors[..., Part.UNEDITED] - errors[..., Part.EDITED]
     return 1 - gained / torch.maximum(room, MIN_ROOM * errors[..., Part.ORIGINAL])
-
-
-def resampled(errors: Tensor, seed: int) -> Tensor:
-    """Return errors (A, P, N) summed over images drawn with replacement, (R, A, P) (Efron 1979); NaN for one image."""
-    count = errors.shape[2]
-    if count < 2:
-        return errors.new_full((RESAMPLES, *errors.shape[:2]), torch.nan)
-    generator = torch.Generator().manual_seed(seed)
-    sums = []
-    for _ in range(RESAMPLES // _AT_A_TIME):
-        chosen = torch.randint(count, (_AT_A_TIME, count), generator=generator)
-        times = torch.zeros(_AT_A_TIME, count, dtype=torch.float64)
-        times.scatter_add_(1, chosen, torch.ones_like(times))
-        sums.append(torch.einsum("rn,apn->rap", times, errors))
-    return torch.cat(sums)
 
 
 def _plan(context: EvaluationContext, labels: Tensor, limit: int | None) -> Edits:

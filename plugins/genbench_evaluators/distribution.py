@@ -70,19 +70,19 @@ class Comparison:
             facts: what else its protocol says.
         """
         context, extractor = self.context, self.extractor
-        shared = {**context.facts(Real(self.reference)), **context.facts(self.generated), **extractor.facts, **facts}
+        shared = {
+            **context.facts(Real(self.reference)),
+            **context.facts(self.generated),
+            **network_facts(extractor),
+            **facts,
+        }
         shared |= {"generated_images": counts[0], "real_images": counts[1]}
         return Score(
             name=f"r{name}" if isinstance(self.generated, Reconstructed) else name,
             value=measured.value,
             uncertainty=measured.uncertainty,
             direction=direction,
-            protocol=context.protocol(
-                extractor=extractor.name,
-                extractor_weights=extractor.weights_hash,
-                pixel_range="[0, 255], rounded",
-                **shared,
-            ),
+            protocol=context.protocol(**shared),
             details=dict(measured.details or {}),
             warnings=extractor.warnings(context.dataset.size, context.dataset.channels) + measured.warnings,
         )
@@ -113,6 +113,11 @@ def compare(
         raise trouble
 
 
-def named(name: str, extractor: Extractor, default: str) -> str:
-    """Return a score's name, which tells the extractor where it is not the default one."""
-    return name if extractor.name == default else f"{name}-{extractor.name}"
+def network_facts(extractor: Extractor) -> dict[str, Scalar]:
+    """Return what a protocol says of an extractor, and of the images that it is given."""
+    return {
+        "extractor": extractor.name,
+        "extractor_weights": extractor.weights_hash,
+        "pixel_range": "[0, 255], rounded",
+        **extractor.facts,
+    }

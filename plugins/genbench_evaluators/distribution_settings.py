@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-Extractor = Annotated[str, "network whose features are compared: `genbench list extractors`"]
+Extractor = Annotated[str, "network whose features are compared, see `genbench list extractors`"]
 Weights = Annotated[str, "path of the network's weights; empty: look for them, else download them"]
 Reference = Annotated[
     Literal["test", "train"], "split that samples are held against, and of which images are reconstructed"

@@ -1,13 +1,13 @@
 """Health of a posterior: whether its units tell images apart, and whether all of them together look like the prior."""
 
 from collections.abc import Iterator
-from math import isfinite
 
 from torch import Tensor
 
 from genbench.evaluate.context import EvaluationContext
 from genbench.interfaces import Posterior
 from genbench.records import Check, Sheet
+from genbench_evaluators.cells import cells
 from genbench_evaluators.health_rules import Rule
 
 ACTIVE = 0.01
@@ -54,7 +54,7 @@ def latent_checks(context: EvaluationContext) -> Iterator[Check | Sheet]:
     yield KL.check("kl", nats.sum().item())
     if len(posterior.mean) >= FEWEST * units and nats.sum() != 0:
         yield AGGREGATE.check("aggregate-posterior", aggregate_divergence(posterior) / nats.sum().item())
-    rows = zip(range(units), map(_finite, nats.tolist()), map(_finite, spread.tolist()), strict=True)
+    rows = zip(range(units), cells(nats), cells(spread), strict=True)
     yield Sheet(name="health-latents", columns=("unit", "kl", "variance_of_means"), rows=tuple(rows))
 
 
@@ -86,7 +86,3 @@ def aggregate_divergence(posterior: Posterior) -> float:
     covariance = centred.T @ centred / len(centred) + posterior.log_variance.exp().mean(0).diag()
     trace, log_determinant = covariance.trace(), covariance.logdet()
     return 0.5 * (mean.square().sum() + trace - len(mean) - log_determinant).item()
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import pairwise
-from math import log, sqrt
+from math import log
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.extractors import Inception
 from genbench.interfaces import Evaluator
 from genbench.records import Score
+from genbench_evaluators.distribution import network_facts
 from genbench_evaluators.distribution_settings import InceptionScoreSettings
+from genbench_evaluators.uncertainty import standard_error
 
 SEED = 2020
 """By which torch-fidelity shuffles images before it splits them."""
@@ -44,17 +46,14 @@ class InceptionScore(Evaluator):
         yield Score(
             name="inception-score",
             value=scores.mean().item(),
-            uncertainty=scores.std().item() / sqrt(splits),
+            uncertainty=standard_error(scores),
             direction="higher",
             protocol=context.protocol(
-                extractor=extractor.name,
-                extractor_weights=extractor.weights_hash,
-                pixel_range="[0, 255], rounded",
                 splits=splits,
                 shuffle_seed=SEED,
                 uncertainty="standard error of the mean over splits",
                 **context.facts(subject),
-                **extractor.facts,
+                **network_facts(extractor),
             ),
             details={"split-deviation": scores.std(correction=0).item()},
             warnings=(BLIND, *extractor.warnings(side, channels), *_few(subject.count)),

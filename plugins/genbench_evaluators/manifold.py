@@ -1,7 +1,6 @@
 """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020)."""
 
 from collections.abc import Callable, Iterable
-from math import sqrt
 
 from torch import Tensor
 
@@ -9,8 +8,9 @@ from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.neighbours import density_coverage, precision_recall
 from genbench.interfaces import Evaluator
 from genbench.records import Scalar, Score
-from genbench_evaluators.distribution import Comparison, Measured, compare, named
+from genbench_evaluators.distribution import Comparison, Measured, compare
 from genbench_evaluators.distribution_settings import DensityCoverageSettings, PrecisionRecallSettings
+from genbench_evaluators.uncertainty import standard_error
 
 EXTRACTOR = "vgg16"
 """Whose scores bear no extractor's name: the network of both papers."""
@@ -54,11 +54,10 @@ def _neighbourhoods(
         facts: dict[str, Scalar] = {"neighbours": settings.neighbours, "distance": "Euclidean, float32"}
         sides = ("generated", "real")
         for name, each, side in zip(names, values(generated, real, settings.neighbours), sides, strict=True):
-            measured = Measured(each.mean().item(), each.std().item() / sqrt(len(each)), warnings=_few(min(counts)))
+            measured = Measured(each.mean().item(), standard_error(each), warnings=_few(min(counts)))
             how = f"standard error over {side} images, neighbourhoods fixed"
-            yield comparison.score(
-                named(name, extractor, EXTRACTOR), "higher", measured, counts, facts | {"uncertainty": how}
-            )
+            of = "" if extractor.name == EXTRACTOR else f"-{extractor.name}"
+            yield comparison.score(f"{name}{of}", "higher", measured, counts, facts | {"uncertainty": how})
 
     return compare(context, extractor, settings.reference, measure)
 

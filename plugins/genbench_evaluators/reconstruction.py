@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
-from math import log10, sqrt
+from math import log10
 from typing import Literal
 
 import torch
@@ -14,6 +14,7 @@ from genbench.errors import NotApplicable
 from genbench.evaluate.context import EvaluationContext
 from genbench.interfaces import Evaluator
 from genbench.records import Scalar, Score
+from genbench_evaluators.uncertainty import OVER_IMAGES, standard_error
 
 SPLIT: Split = "test"
 
@@ -28,8 +29,6 @@ SIGMA = 1.5
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of MS-SSIM's scales, the finest first (Wang et al. 2003, section 3.2)."""
-
-UNCERTAINTY = "standard error over images"
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """From real images and reconstructions, (N, C, H, W) in [-1, 1], to one value for each, (N,) or (N, K)."""
@@ -57,9 +56,9 @@ class SignalToNoise(Evaluator):
                 "pixel_range": "[0, 1]",
                 "unit": "dB",
                 "limit": f"{-10 * log10(ROUNDING):.4f} dB, what rounding to 8 bits alone leaves",
-                "uncertainty": UNCERTAINTY,
+                "uncertainty": OVER_IMAGES,
             },
-            details={"of-mean-mse": signal_to_noise(errors.mean()).item()},
+            details={"of-mean-mse": signal_to_noise(errors.clamp(min=ROUNDING).mean()).item()},
             warnings=_limited(errors),
         )
 
@@ -217,11 +216,6 @@ def mean_score(
     )
 
 
-def standard_error(values: Tensor) -> float | None:
-    """Return the standard error of the mean of values (N,), or None for fewer than two."""
-    return values.std().item() / sqrt(len(values)) if len(values) > 1 else None
-
-
 def _unit(images: Tensor) -> Tensor:
     """Turn images in [-1, 1] into images in [0, 1]."""
     return (images + 1) / 2
@@ -241,5 +235,5 @@ def _ssim_facts() -> dict[str, Scalar]:
         "constants": "K1 0.01, K2 0.03",
         "channels": "each by itself",
         "library": f"torchmetrics {version('torchmetrics')}",
-        "uncertainty": UNCERTAINTY,
+        "uncertainty": OVER_IMAGES,
     }

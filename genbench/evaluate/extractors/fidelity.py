@@ -15,21 +15,12 @@ from genbench.evaluate.chunks import Chunks
 from genbench.evaluate.extractors.dinov2 import DINOV2, vision_transformer
 from genbench.evaluate.extractors.interface import GREY, ExtractorRequest, unsuited
 from genbench.evaluate.extractors.resizing import TensorflowResize
+from genbench.evaluate.extractors.torchvision import IMAGENET, published_classifier
 from genbench.evaluate.extractors.weights import Published, Weights, fitting, obtain, read
 from genbench.records import Scalar
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and deviation of ImageNet's colours in [0, 1]."""
-
 OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-"""Those of the images that CLIP learned from."""
-
-VGG16 = Published(
-    what="vgg16 weights of torchvision",
-    url="https://download.pytorch.org/models/vgg16-397923af.pth",
-    files=("vgg16-397923af.pth", "vgg16.safetensors"),
-    sha256="397923af",
-)
+"""Mean and deviation of the colours in [0, 1] of the images that CLIP learned from."""
 
 CLIP_SHAPES = {"vit-b-32": (768, 32), "vit-b-16": (768, 16), "vit-l-14": (1024, 14)}
 """Width and patch of CLIP's vision transformers."""
@@ -106,10 +97,11 @@ def vgg16(request: ExtractorRequest) -> FidelityFeatures:
     """
     from torchvision.models import vgg16 as build
 
-    weights = _weights(VGG16, request)
+    published = published_classifier("vgg16")
+    weights = _weights(published, request)
     with torch.device("meta"):  # no random weights are drawn, only to be overwritten
         network = build()
-    with fitting(weights.path, VGG16):
+    with fitting(weights.path, published):
         network.load_state_dict(weights.tensors, assign=True)
     network.classifier = network.classifier[:5]
     design = Design("vgg16", "VGG-16", 4096, 224, IMAGENET, "torchvision", "fc2_relu")

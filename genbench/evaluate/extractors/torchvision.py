@@ -16,7 +16,8 @@ from genbench.evaluate.extractors.interface import GREY, ExtractorRequest, unsui
 from genbench.evaluate.extractors.weights import Published, fitting, hash_in, obtain, read
 from genbench.records import Scalar
 
-IMAGENET_MEAN, IMAGENET_DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of ImageNet's colours in [0, 1]."""
 
 _OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..+)")
 """Names of weights that DenseNet's published files have and its network no longer has."""
@@ -118,7 +119,7 @@ def published_classifier(name: str) -> Published:
 
 def _unknown_preset(weights: Any) -> Preset:
     preset: Preset = weights.transforms()
-    preset.mean, preset.std = IMAGENET_MEAN, IMAGENET_DEVIATION
+    preset.mean, preset.std = map(list, IMAGENET)
     return preset
 
 

@@ -14,15 +14,17 @@ from hashlib import sha256
 from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
+from textwrap import shorten
 from urllib.error import URLError
 from urllib.request import urlopen
+from warnings import catch_warnings, simplefilter
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from genbench.errors import GenbenchError, NotApplicable, first_line
+from genbench.errors import GenbenchError, NotApplicable, in_one_line
 from genbench.evaluate.extractors.torchscript import is_torchscript, read_torchscript
 from genbench.store import write_atomic
 
@@ -146,7 +148,9 @@ def fitting(path: Path, published: Published) -> Iterator[None]:
     try:
         yield
     except _UNREADABLE as error:
-        message = f"{path}: not {published.what}: {type(error).__name__}: {first_line(error)}"
+        # torch says in its first line only that something is wrong, in the next what.
+        said = " ".join(str(error).split("\n", 2)[:2]) if "loading state_dict" in str(error) else in_one_line(error)
+        message = f"{path}: not {published.what}: {shorten(said, 200, placeholder=' …')}"
         raise GenbenchError(message, f"expected is the file from {published.url}") from error
 
 
@@ -155,10 +159,21 @@ def _parse(path: Path, content: bytes) -> Mapping[str, Tensor]:
         return load_safetensors(content)
     if is_torchscript(content):
         return read_torchscript(content)
-    found = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    found = _unpickle(content)
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise TypeError(f"it holds {type(found).__name__}, expected tensors by name")
     return found
+
+
+def _unpickle(content: bytes) -> object:
+    """Read what `torch.save` wrote of plain values; whatever else a pickle holds is refused, not carried out."""
+    try:
+        with catch_warnings():  # torch's advice on how other pickles could be read is not for a file that is refused
+            simplefilter("ignore")
+            return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except UnpicklingError as error:
+        # What torch says begins with advice to load the file all the same, which would carry out what it holds.
+        raise UnpicklingError("no file of plain tensors, or damaged; nothing else is loaded from it") from error
 
 
 def _named_folder() -> tuple[Path, ...]:
