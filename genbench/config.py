@@ -103,7 +103,7 @@ class SamplingConfig(Frozen):
         gmm_components: Gaussians of that mixture.
     """
 
-    samples: Annotated[int, Field(ge=2)] = 10_000
+    samples: Annotated[int, Field(ge=2, le=10_000_000)] = 10_000
     sampler: Literal["prior", "gmm"] = "prior"
     gmm_components: Annotated[int, Field(ge=1, le=1000)] = 10
 
@@ -134,6 +134,11 @@ class EvaluatorConfig(Component):
     def label(self) -> str:
         """Return its name, with its variant where it has one, such as `fd:torchvision:resnet18`."""
         return f"{self.name}:{self.variant}" if self.variant else self.name
+
+    @property
+    def key(self) -> str:
+        """Return a hash of all of it, by which a score tells what it came of."""
+        return sha256(_canonical(self.model_dump(mode="json"))).hexdigest()[:16]
 
 
 class EvaluationConfig(Frozen):

@@ -157,7 +157,7 @@ def _carry_out(
             "name the folder with the images as they were by --data, or move the run's folder away to train anew",
         )
     try:
-        ending = _train_and_evaluate(parts, around, log, stop)
+        ending = _train_and_evaluate(parts, earlier, around, log, stop)
     except (GenbenchError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -244,13 +244,13 @@ def _only(config: RunConfig, evaluators: tuple[EvaluatorConfig, ...]) -> RunConf
 
 
 def _train_and_evaluate(
-    parts: Assembled, around: Surroundings, observer: RunObserver, stop: Callable[[], bool]
+    parts: Assembled, earlier: Record | None, around: Surroundings, observer: RunObserver, stop: Callable[[], bool]
 ) -> Ending | None:
     """Return None where `stop` said so before it was done; what is trained is then saved."""
     config = parts.config
     if around.scored_only is not None:
         saved = load_weights(parts.folder.checkpoint_path, parts.model, config.hash())
-        return _evaluate(parts, around, observer, stop, saved, How(precision=saved.precision))
+        return _evaluate(parts, earlier, around, observer, stop, saved, How(precision=saved.precision))
     batches = load_batches(parts.data, config, parts.device, around.share)
     outcome = train(parts.model, batches, config, parts.folder, observer, stop, around.engine)
     leave(around.share)
@@ -262,18 +262,22 @@ def _train_and_evaluate(
     how = How(outcome.engine, outcome.precision, outcome.fallback, images, batches.share.of)
     if outcome.status == "diverged":
         return Ending("diverged", outcome.progress, outcome.reason, how)
-    return _evaluate(parts, around, observer, stop, outcome.progress, how)
+    return _evaluate(parts, earlier, around, observer, stop, outcome.progress, how)
 
 
 def _evaluate(
     parts: Assembled,
+    earlier: Record | None,
     around: Surroundings,
     observer: RunObserver,
     stop: Callable[[], bool],
     progress: Progress,
     how: How,
 ) -> Ending | None:
-    """Score what is trained; return None where `stop` said so before it was done."""
+    """Score what is trained; return None where `stop` said so before it was done.
+
+    A run that was scored before has its record written after each evaluator, so that being killed costs but one.
+    """
     start = perf_counter()
     context = EvaluationContext(
         parts.model,
@@ -285,7 +289,18 @@ def _evaluate(
         source=parts.source,
         curve=read_curve(parts.folder),
     )
-    evaluation = evaluate(context, parts.plugins, parts.config.evaluation.evaluators, observer.said, stop)
+
+    def ending(found: Evaluation) -> Ending:
+        return Ending("ok", progress, how=how, evaluation=found, evaluate_s=perf_counter() - start)
+
+    def keep(found: Evaluation) -> None:
+        for sheet in found.sheets:
+            write_sheet(sheet, parts.folder.tables_path)
+        if earlier is not None:
+            done = replace(parts, config=_only(parts.config, found.done))
+            write_record(parts.folder, merge(earlier, compose_record(done, ending(found))))
+
+    evaluation = evaluate(context, parts.plugins, parts.config.evaluation.evaluators, observer.said, stop, keep)
     if evaluation is None:
         return None
     try:
@@ -294,9 +309,7 @@ def _evaluate(
         raise
     except Exception as error:  # a model whose images can't be shown may have scores that need none
         observer.said(f"warning: no pictures: {explained(error)}")
-    for sheet in evaluation.sheets:
-        write_sheet(sheet, parts.folder.tables_path)
-    return Ending("ok", progress, how=how, evaluation=evaluation, evaluate_s=perf_counter() - start)
+    return ending(evaluation)
 
 
 def _finish(parts: Assembled, record: Record, log: RunLog) -> Record:

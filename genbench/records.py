@@ -23,6 +23,8 @@ class Score(Frozen):
             Scores whose protocols differ are never ranked together.
         details: parts of the score, such as one value for each attribute; never ranked.
         warnings: what a reader of the number must know, a sentence each; compared with nothing.
+        origin: key of the evaluator's configuration, by which a later score of it takes this one's place; the harness
+            adds it.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Score(Frozen):
     uncertainty: float | None = None
     details: dict[str, float] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    origin: str | None = None
 
 
 class Check(Frozen):

@@ -111,7 +111,7 @@ evaluators = st.builds(
     name=st.text(),
     settings=st.dictionaries(st.text(), json_values, max_size=3),
     variant=st.text(),
-    sampling=st.builds(SamplingConfig, samples=st.integers(2, 10**9), sampler=st.sampled_from(["prior", "gmm"])),
+    sampling=st.builds(SamplingConfig, samples=st.integers(2, 10**7), sampler=st.sampled_from(["prior", "gmm"])),
 )
 configs = st.builds(
     RunConfig,

@@ -135,6 +135,25 @@ def test_a_stopped_rescoring_keeps_the_earlier_record(bench: Bench) -> None:
     assert read_record(bench.folder(config).record_path) == first
 
 
+def test_a_kill_during_rescoring_costs_but_the_evaluator_at_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.finish(bench.config(evaluators=("mse",)))
+    config = bench.config(evaluators=("one", "failing", "psnr"))
+    with monkeypatch.context() as patch:
+        patch.setattr("genbench_evaluators.reconstruction.signal_to_noise", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(config)
+    kept = read_record(bench.folder(config).record_path)
+    assert [s.name for s in kept.scores] == ["mse", "one"]
+    assert [u.evaluator for u in kept.failures] == ["failing"]
+    watch = Watch()
+    assert [s.name for s in bench.finish(config, watch).scores] == ["mse", "one", "psnr"]
+    assert evaluated(watch) == ["psnr"]
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_an_evaluator_that_lacks_memory_fails_the_run_which_is_tried_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +198,11 @@ def a_score(part: EvaluatorConfig, value: float) -> Score:
     """Return a score on samples, unless the evaluator's name begins with an underscore."""
     sampled = {} if part.name.startswith("_") else part.sampling.facts()
     return Score(
-        name=f"{part.label}-score", value=value, direction="lower", protocol={"evaluator": part.label, **sampled}
+        name=f"{part.label}-score",
+        value=value,
+        direction="lower",
+        protocol={"evaluator": part.label, **sampled},
+        origin=part.key,
     )
 
 
@@ -241,11 +264,10 @@ def test_records_that_have_one_number_of_samples_for_all_are_understood() -> Non
 def test_what_is_computed_anew_replaces_all_that_was_known_of_it() -> None:
     gone = (Unscored(evaluator="c", reason="no weights"),)
     earlier = scored(part("a", k=1), part("b"), part("c"), value=1.0, skipped=gone)
-    later = scored(part("c"), part("a", k=2), value=2.0, failures=(Unscored(evaluator="a", reason="bug"),))
+    later = scored(part("c"), part("a", k=2), value=2.0)
     record = merge(earlier, later)
-    assert [(s.name, s.value) for s in record.scores] == [("b-score", 1.0), ("c-score", 2.0)]
+    assert [(s.name, s.value) for s in record.scores] == [("b-score", 1.0), ("c-score", 2.0), ("a-score", 2.0)]
     assert record.skipped == ()
-    assert [u.evaluator for u in record.failures] == ["a"]
     assert [(c["name"], c["settings"]) for c in record.config["evaluation"]["evaluators"]] == [  # type: ignore[call-overload]
         ("b", {}),
         ("c", {}),
@@ -270,25 +292,37 @@ def test_scores_on_other_samples_stay_and_are_not_computed_again() -> None:
     assert [s.value for s in merge(third, scored(part("a"), value=4.0)).scores] == [2.0, 2.0, 3.0, 4.0]
 
 
-def limited(samples: int, images: int, value: float, seen: int | None = None) -> Record:
-    """Return a record of an evaluator that looks at so many of its samples, at most."""
-    record = scored(part("a", samples, images=images), value=value)
-    protocol = {**record.scores[0].protocol, "generated_images": min(samples, images) if seen is None else seen}
-    return record.model_copy(update={"scores": (record.scores[0].model_copy(update={"protocol": protocol}),)})
+@pytest.mark.parametrize("seen", [200, 150])
+def test_scores_on_some_of_the_samples_are_replaced_once(seen: int) -> None:
+    def limited(samples: int, value: float) -> Record:
+        """Return a record of an evaluator that looked at fewer of its samples than it was given."""
+        record = scored(part("a", samples, images=seen), value=value)
+        protocol = {**record.scores[0].protocol, "generated_images": seen}
+        return record.model_copy(update={"scores": (record.scores[0].model_copy(update={"protocol": protocol}),)})
+
+    once_more = merge(limited(300, 1.0), limited(300, 2.0))
+    assert [s.value for s in once_more.scores] == [2.0]
+    of_more = merge(limited(300, 1.0), limited(400, 2.0))
+    assert [s.value for s in of_more.scores] == [2.0], "the same images"
 
 
-@pytest.mark.parametrize(
-    ("earlier", "later", "values"),
-    [
-        (limited(300, 200, 1.0), limited(300, 200, 2.0), [2.0]),  # once more
-        (limited(300, 200, 1.0), limited(300, 150, 2.0), [2.0]),  # with another setting
-        (limited(300, 200, 1.0), limited(400, 200, 2.0), [2.0]),  # the same images of more
-        (limited(300, 400, 1.0), limited(400, 400, 2.0), [1.0, 2.0]),
-        (limited(200, 400, 1.0), limited(300, 200, 2.0, 300), [1.0, 2.0]),  # a setting that limits something else
-    ],
-)
-def test_scores_on_some_of_the_samples_are_replaced_once(earlier: Record, later: Record, values: list[float]) -> None:
-    assert [s.value for s in merge(earlier, later).scores] == values
+def test_an_evaluator_that_gives_nothing_this_time_keeps_what_it_gave() -> None:
+    earlier = scored(part("a"), part("b"))
+    gone = (Unscored(evaluator="a", reason="no network"), Unscored(evaluator="b", reason="no network"))
+    record = merge(earlier, scored(part("a"), part("b", 7), value=2.0, skipped=gone))
+    assert [(s.name, s.value) for s in record.scores] == [("a-score", 1.0), ("b-score", 1.0)]
+    assert [u.evaluator for u in record.skipped] == ["b"], "on other samples it never gave anything"
+    assert missing(record, EvaluationConfig(evaluators=(part("a"), part("b", 7)))) == ()
+    other = scored(part("a", k=2), failures=(Unscored(evaluator="a", reason="bug"),))
+    kept = merge(earlier, other)
+    assert [s.name for s in kept.scores] == ["a-score", "b-score"]
+    assert missing(kept, EvaluationConfig(evaluators=(part("a", k=2),))) == (part("a", k=2),)
+
+
+def test_scores_of_before_they_knew_their_origin_are_replaced_by_their_evaluators_name() -> None:
+    earlier = scored(part("a"), part("b"))
+    blank = earlier.model_copy(update={"scores": tuple(s.model_copy(update={"origin": None}) for s in earlier.scores)})
+    assert [s.value for s in merge(blank, scored(part("a"), value=2.0)).scores] == [1.0, 2.0]
 
 
 def test_variants_of_one_evaluator_stand_side_by_side() -> None:

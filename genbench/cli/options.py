@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import click
 
+from genbench.errors import GenbenchError
+
 Command = TypeVar("Command", bound=Callable[..., object])
 
 data_option = click.option(
@@ -39,4 +41,7 @@ def evaluator_names(text: str | None) -> tuple[str, ...] | None:
     """Return the names in what `--evaluators` says, none of them for `none`; None where it is left out."""
     if text is None:
         return None
-    return () if text == "none" else tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if "none" in names and len(names) > 1:
+        raise GenbenchError(f"--evaluators {text}: `none` stands alone", "leave it out, or leave out the others")
+    return () if names == ("none",) else names

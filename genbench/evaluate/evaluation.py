@@ -28,6 +28,7 @@ class Evaluation:
         failures: what went wrong, and how; scores that the evaluator yielded before are kept.
         checks: signs of health.
         sheets: tables too large for a record.
+        done: the evaluators that have had their turn.
     """
 
     scores: tuple[Score, ...] = ()
@@ -35,6 +36,7 @@ class Evaluation:
     failures: tuple[Unscored, ...] = ()
     checks: tuple[Check, ...] = ()
     sheets: tuple[Sheet, ...] = ()
+    done: tuple[EvaluatorConfig, ...] = ()
 
 
 @dataclass
@@ -44,6 +46,17 @@ class _Findings:
     sheets: list[Sheet] = field(default_factory=list)
     skipped: list[Unscored] = field(default_factory=list)
     failures: list[Unscored] = field(default_factory=list)
+    done: list[EvaluatorConfig] = field(default_factory=list)
+
+    def so_far(self) -> Evaluation:
+        return Evaluation(
+            tuple(self.scores),
+            tuple(self.skipped),
+            tuple(self.failures),
+            tuple(self.checks),
+            tuple(self.sheets),
+            tuple(self.done),
+        )
 
 
 def evaluate(
@@ -52,10 +65,12 @@ def evaluate(
     components: tuple[EvaluatorConfig, ...],
     report: Callable[[str], None],
     stop: Callable[[], bool] = lambda: False,
+    keep: Callable[[Evaluation], None] = lambda _: None,
 ) -> Evaluation | None:
     """Run the evaluators on a model; `report` gets a line for each score, skip and failure.
 
-    Returns None where `stop`, asked before each evaluator, said so. Raises nothing that an evaluator raises, unless
+    Returns None where `stop`, asked before each evaluator, said so; `keep` is given what there is so far after each.
+    Raises nothing that an evaluator raises, unless
     the device is out of memory: that says nothing of the evaluator, and trying again may help.
     """
     findings = _Findings()
@@ -80,13 +95,9 @@ def evaluate(
         except (Exception, SystemExit) as error:  # an evaluator may be anyone's code
             findings.failures.append(Unscored(evaluator=component.label, reason=without_folders(_explain(error))))
             report(f"{component.label} failed: {_explain(error)}")
-    return Evaluation(
-        tuple(findings.scores),
-        tuple(findings.skipped),
-        tuple(findings.failures),
-        tuple(findings.checks),
-        tuple(findings.sheets),
-    )
+        findings.done.append(component)
+        keep(findings.so_far())
+    return findings.so_far()
 
 
 def _run(
@@ -102,7 +113,7 @@ def _run(
             case Score():
                 _check_finite(found)
                 protocol = dict(found.protocol) | _provenance(context, component, spec)
-                findings.scores.append(found.model_copy(update={"protocol": protocol}))
+                findings.scores.append(found.model_copy(update={"protocol": protocol, "origin": component.key}))
                 report(f"{found.name} {found.value:.6g}")
                 for warning in found.warnings:
                     report(f"warning: {found.name}: {warning}")

@@ -1,11 +1,12 @@
 """Scores asked of a run that has been scored before: which are missing, and one record of both."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from genbench.config import EvaluationConfig, EvaluatorConfig
 from genbench.errors import GenbenchError
-from genbench.records import Plugin, Record, Score
+from genbench.records import Plugin, Record, Score, Unscored
 
 
 def missing(
@@ -28,7 +29,7 @@ def merge(earlier: Record, later: Record) -> Record:
     """Return a run's record with the evaluators of a later record of the same weights added.
 
     All that is not about these evaluators stays as the earlier record has it; so do scores on other samples than those
-    of the later evaluators. Checks are replaced one by one.
+    of the later evaluators, and those of an evaluator that gave none this time. Checks are replaced one by one.
 
     Raises:
         GenbenchError: the records are of different weights.
@@ -39,22 +40,22 @@ def merge(earlier: Record, later: Record) -> Record:
             f"{str(earlier.weights_sha256)[:8]}…)",
             "scores of different weights can't stand in one record; move the run's folder away to train anew",
         )
-    new = _listed(later)
-    labels, names = {c.label for c in new}, {c.name for c in new}
     before = _listed(earlier)
-    listed = [c for c in before if not any(_stands_in(other, c) for other in new)]
-    evaluation = EvaluationConfig(evaluators=(*listed, *new))
+    new = [c for c in _listed(later) if not _in_vain(c, before, earlier, later)]
+    labels, names = {c.label for c in new}, {c.name for c in new}
+    replaced = [c for c in before if any(_stands_in(other, c) for other in new)]
+    evaluation = EvaluationConfig(evaluators=(*(c for c in before if c not in replaced), *new))
     checked = {check.name for check in later.checks}
     return earlier.model_copy(
         update={
             "config": {**earlier.config, "evaluation": evaluation.model_dump(mode="json")},
             "plugins": (
                 *(p for p in earlier.plugins if not (_is_evaluator(p) and p.name in names)),
-                *(p for p in later.plugins if _is_evaluator(p)),
+                *(p for p in later.plugins if _is_evaluator(p) and p.name in names),
             ),
-            "scores": (*(s for s in earlier.scores if not _is_obsolete(s, before, later, new)), *later.scores),
-            "skipped": (*(u for u in earlier.skipped if u.evaluator not in labels), *later.skipped),
-            "failures": (*(u for u in earlier.failures if u.evaluator not in labels), *later.failures),
+            "scores": (*(s for s in earlier.scores if not _is_obsolete(s, replaced, later)), *later.scores),
+            "skipped": _unscored(earlier.skipped, later.skipped, labels),
+            "failures": _unscored(earlier.failures, later.failures, labels),
             "checks": (*(c for c in earlier.checks if c.name not in checked), *later.checks),
             "weights_sha256": later.weights_sha256 or earlier.weights_sha256,
             "cost": earlier.cost.model_copy(
@@ -65,40 +66,34 @@ def merge(earlier: Record, later: Record) -> Record:
     )
 
 
-def _is_obsolete(
-    score: Score, before: Sequence[EvaluatorConfig], later: Record, new: Sequence[EvaluatorConfig]
-) -> bool:
-    """Whether an earlier score has been computed again: by an evaluator of its label on the same samples, or as it is.
-
-    Args:
-        before: the evaluators of the earlier record.
-        new: those of the later one.
-    """
-    if any((score.name, score.protocol) == (other.name, other.protocol) for other in later.scores):
-        return True
-    return any(_replaces(component, before, score) for component in new)
+def _in_vain(component: EvaluatorConfig, before: Sequence[EvaluatorConfig], earlier: Record, later: Record) -> bool:
+    """Whether an evaluator that has run again gave nothing, where it once gave scores: its weights may be gone."""
+    tried = {entry.evaluator for entry in (*later.skipped, *later.failures)}
+    known = [c for c in before if _stands_in(component, c)]
+    return (
+        component.label in tried
+        and not any(score.origin == component.key for score in later.scores)
+        and any(_came_of(score, known) for score in earlier.scores)
+    )
 
 
-def _replaces(component: EvaluatorConfig, before: Sequence[EvaluatorConfig], score: Score) -> bool:
-    if score.protocol.get("evaluator") != component.label:
-        return False
-    if "sampler" not in score.protocol:
-        return True
-    same = [component, *(other for other in before if _stands_in(component, other))]
-    others = {c.sampling.samples for c in before if c.label == component.label} - {component.sampling.samples}
-    return any(facts.items() <= score.protocol.items() for each in same for facts in _sampled(each, others))
+def _is_obsolete(score: Score, replaced: Sequence[EvaluatorConfig], later: Record) -> bool:
+    """Whether an earlier score has been computed again: by an evaluator that stands in for its own, or as it is."""
+    again = any((score.name, score.protocol) == (other.name, other.protocol) for other in later.scores)
+    return again or _came_of(score, replaced)
 
 
-def _sampled(component: EvaluatorConfig, others: Set[int]) -> Iterator[dict[str, str | int]]:
-    """Yield what protocols of a component's scores may say of its samples: all, or as many as its setting `images`.
+def _came_of(score: Score, components: Sequence[EvaluatorConfig]) -> bool:
+    if score.origin is None:  # of before scores knew it
+        return score.protocol.get("evaluator") in {c.label for c in components}
+    return score.origin in {c.key for c in components}
 
-    Args:
-        others: so many images are those of other components.
-    """
-    facts, images = component.sampling.facts(), component.settings.get("images")
-    yield facts
-    if isinstance(images, int) and images < component.sampling.samples and images not in others:
-        yield facts | {"generated_images": images}
+
+def _unscored(
+    earlier: tuple[Unscored, ...], later: tuple[Unscored, ...], labels: AbstractSet[str]
+) -> tuple[Unscored, ...]:
+    """Return what is known of evaluators without scores, of those with these labels from the later record."""
+    return (*(u for u in earlier if u.evaluator not in labels), *(u for u in later if u.evaluator in labels))
 
 
 def _stands_in(new: EvaluatorConfig, old: EvaluatorConfig) -> bool:

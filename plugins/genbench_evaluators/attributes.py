@@ -1,8 +1,8 @@
 """Latent arithmetic with visual attributes, judged by a classifier: five scores of one set of edits.
 
 An attribute's vector is the mean latent of the images with it minus the mean of those without (Larsen et al. 2016,
-"Visual attribute vectors"). Each image's latent is moved along one vector, towards having the attribute where it lacks it and away
-where it has it, and decoded. The target is the image's own attributes with that one flipped.
+"Visual attribute vectors"). Each image's latent is moved along one vector, towards having the attribute where it lacks
+it and away where it has it, and decoded. The target is the image's own attributes with that one flipped.
 """
 
 from collections.abc import Iterable

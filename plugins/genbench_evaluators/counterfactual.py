@@ -1,9 +1,9 @@
 """Edits along attribute vectors against the true changed image, where the data set knows it.
 
 Each test image x is encoded, its latent z moved along one attribute's vector v (Larsen et al. 2016, "Visual attribute
-vectors") and decoded; the truth t is the same scene drawn again with that attribute flipped and all else equal. No classifier judges:
-the squared error does, held against two others of the same model, that of not editing and that of encoding the truth
-itself, which is the floor.
+vectors") and decoded; the truth t is the same scene drawn again with that attribute flipped and all else equal. No
+classifier judges: the squared error does, held against two others of the same model, that of not editing and that of
+encoding the truth itself, which is the floor.
 """
 
 from collections.abc import Iterable, Sequence
