@@ -385,7 +385,7 @@ def test_the_seed_moves_the_uncertainty_alone(build: Build) -> None:
 
 @pytest.mark.parametrize(("model", "source", "reason"), [
     (Generator(), Quarters(), "Generator has no encoder"),
-    (Exact(), Blobs(), "data set has no counterfactuals"),
+    (Exact(), Blobs(), "the data set has no counterfactuals"),
 ])  # fmt: skip
 def test_what_has_no_truth_or_no_encoder_is_skipped(build: Build, model: Model, source: Dataset, reason: str) -> None:
     found = run(build(model, source))

@@ -86,7 +86,7 @@ class AttributeArithmetic(Evaluator):
         before = look(context, classifier, task.latents)
         first = task.head(FLOOR_IMAGES)
         random = first.at_random(strength, partial(context.seed, "attributes", "floor"))
-        directions = classifier.directions.double().cpu()[list(task.edited)]
+        directions = classifier.directions.cpu().double()[list(task.edited)]
         real = look_at(classifier, context.real("test", len(task.latents)))
         return Outcome(
             names=task.names,

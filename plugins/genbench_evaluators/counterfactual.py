@@ -113,7 +113,7 @@ class Counterfactual(Evaluator):
                 context.decode(context.encode(truth).mean),
                 context.decode(moved[rows].float()),
             )
-            parts.append(image_errors(*images).cpu())
+            parts.append(image_errors(*(image.cpu() for image in images)))  # Apple's MPS has no float64
             start = rows.stop
         return torch.cat(parts, 1)
 

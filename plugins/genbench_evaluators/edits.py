@@ -110,12 +110,12 @@ def look_at(classifier: AttributeClassifier, batches: Iterable[Tensor]) -> Shown
     """Return what the classifier sees in images, uint8 (N, C, H, W) batch by batch."""
     features = [classifier.features(images) for images in batches]
     logits = [classifier.logits_of(batch) for batch in features]
-    return Shown(torch.cat(logits).double().sigmoid().cpu(), torch.cat(features).double().cpu())
+    return Shown(torch.cat(logits).cpu().double().sigmoid(), torch.cat(features).cpu().double())
 
 
 def edit(context: EvaluationContext, classifier: AttributeClassifier, task: Task, before: Shown, move: Move) -> Effects:
     """Edit each image in each attribute and return what that did; each outcome is decoded once."""
-    directions = classifier.directions.double().cpu()
+    directions = classifier.directions.cpu().double()
     effects = []
     for k, column in enumerate(task.edited):
         after = look(context, classifier, task.latents + move(k))
