@@ -151,10 +151,10 @@ def rescore(
     observer: RunObserver,
     stop: Callable[[], bool],
 ) -> Outcome:
-    """Compute what was planned for one run and add it to its record, which is written once, at the end.
+    """Compute what was planned for one run and add it to its record, evaluator by evaluator.
 
     Raises:
-        GenbenchError: as `genbench.pipeline.run`; the record is then as it was.
+        GenbenchError: as `genbench.pipeline.run`; what was added before is kept.
     """
     # The plan has decided already what is computed: all of it.
     own = replace(around, scored_only=folder, again=True)
