@@ -197,12 +197,20 @@ def _table(data: tuple[str, int, int, str], heading: str, records: Sequence[Reco
     return Table(*data, heading, columns, rows, notes)
 
 
-def _key(name: str, protocol: Mapping[str, Scalar], direction: Direction) -> tuple[str, str, str]:
-    return name, json.dumps(protocol, sort_keys=True), direction
+_Key = tuple[str, Direction, frozenset[tuple[str, type, Scalar]]]
 
 
-def _column_key(score: Score) -> tuple[str, str, str]:
-    return _key(score.name, score.protocol, score.direction)
+def _key(name: str, direction: Direction, protocol: Mapping[str, Scalar]) -> _Key:
+    # Beside its type, since 1 and True, as keys of a dictionary, are one.
+    return name, direction, frozenset((fact, type(value), value) for fact, value in protocol.items())
+
+
+def _column_key(score: Score) -> _Key:
+    return _key(score.name, score.direction, score.protocol)
+
+
+def _in_order(score: Score) -> tuple[str, str]:
+    return json.dumps(score.protocol, sort_keys=True), score.direction
 
 
 def _columns(records: Iterable[Record]) -> tuple[Column, ...]:
@@ -210,7 +218,7 @@ def _columns(records: Iterable[Record]) -> tuple[Column, ...]:
     found = {_column_key(score): score for record in records for score in record.scores}
     columns = []
     for scores in grouped(found.values(), lambda score: score.name).values():
-        ordered = sorted(scores, key=_column_key)
+        ordered = sorted(scores, key=_in_order)
         facts: list[dict[str, Scalar]] = [score.protocol | {"direction": score.direction} for score in ordered]
         keys = differing(facts)
         for index, (score, fact) in enumerate(zip(ordered, facts, strict=True), 1):
@@ -221,13 +229,13 @@ def _columns(records: Iterable[Record]) -> tuple[Column, ...]:
 
 
 def _rows(groups: Sequence[Group], columns: Sequence[Column]) -> tuple[Row, ...]:
-    index = {_key(c.name, c.protocol, c.direction): i for i, c in enumerate(columns)}
+    index = {_key(c.name, c.direction, c.protocol): i for i, c in enumerate(columns)}
     table = [_cells(group, index) for group in groups]
     by_column = [mark_best(cells, c.direction) for cells, c in zip(zip(*table, strict=True), columns, strict=True)]
     return tuple(_row(group, tuple(cells[i] for cells in by_column)) for i, group in enumerate(groups))
 
 
-def _cells(group: Group, index: Mapping[tuple[str, str, str], int]) -> list[Cell | None]:
+def _cells(group: Group, index: Mapping[_Key, int]) -> list[Cell | None]:
     values: list[list[float]] = [[] for _ in index]
     for record in group.records:
         if record.status == "ok":

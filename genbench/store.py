@@ -4,6 +4,7 @@ A run's folder is `runs/<dataset>/<model>-<similarity>/s<seed>-<hash>/`; stores 
 """
 
 import errno
+import gc
 import json
 import os
 import re
@@ -25,7 +26,7 @@ MAX_RECORD_BYTES = 16 * 2**20
 RECORD_NAME = "record.json"
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
-_NOT_RUNS = {"checkpoint", "images"}
+_NOT_RUNS = {"checkpoint", "images", "tables"}
 
 
 @dataclass(frozen=True)
@@ -187,12 +188,25 @@ def scan(root: Path) -> tuple[list[Record], list[str]]:
     """
     records: list[Record] = []
     paths, problems = find_records(root)
-    for path in paths:
-        try:
-            records.append(read_record(path))
-        except GenbenchError as error:
-            problems.append(f"{error.message} ({error.hint})" if error.hint else error.message)
+    with _no_collecting():
+        for path in paths:
+            try:
+                records.append(read_record(path))
+            except GenbenchError as error:
+                problems.append(f"{error.message} ({error.hint})" if error.hint else error.message)
     return records, problems
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Let Python not look for cycles, of which records have none, each time that some more are read: a third faster."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def find_records(root: Path) -> tuple[list[Path], list[str]]:
