@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genbench.config import SamplingConfig
 from genbench.errors import GenbenchError, NotApplicable
-from genbench.evaluate import generation, measuring
+from genbench.evaluate import generation, measuring, samplers
 from genbench.evaluate.context import EvaluationContext
 from genbench.evaluate.moments import measure
 from genbench.evaluate.samplers import FITTED_TO
@@ -228,6 +228,14 @@ def test_samples_of_another_sampler_are_other_samples(build: Build) -> None:
     posterior = context.posteriors("train")
     spread = (posterior.mean.var(0) + posterior.log_variance.exp().mean(0)).sqrt()  # of z, not of its mean
     torch.testing.assert_close(latents.std(0), spread, rtol=0.25, atol=0.0)
+
+
+def test_a_mixture_that_did_not_converge_is_told(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampled = Sampled(30, "gmm", 2)
+    data = dataset(400)
+    assert build(data=data).warnings(sampled) == build(data=data).warnings(Sampled(30)) == ()
+    monkeypatch.setattr(samplers, "MAX_ITERATIONS", 1)
+    assert ["did not converge" in text for text in build(data=data).warnings(sampled)] == [True]
 
 
 def test_posteriors_are_the_encoders(build: Build) -> None:

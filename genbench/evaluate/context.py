@@ -103,6 +103,14 @@ class EvaluationContext:
             mixture = {"gmm_components": subject.gmm_components, "gmm_fitted_to": FITTED_TO, "gmm_library": library}
         return {"generated": "samples", "generated_images": subject.count, "sampler": subject.sampler, **mixture}
 
+    def warnings(self, subject: Subject) -> tuple[str, ...]:
+        """Return what a reader of numbers on a set of images must know, a sentence each."""
+        if not isinstance(subject, Sampled) or subject.sampler != "gmm":
+            return ()
+        if self._generation.mixture(subject.gmm_components).converged:
+            return ()
+        return ("the fit of the Gaussian mixture did not converge: another seed of it may give other samples",)
+
     def seed(self, *purpose: str | int) -> int:
         """Return a seed of the run's for one purpose, such as a bootstrap."""
         return self._generation.seed(*purpose)

@@ -128,9 +128,10 @@ class Generation:
     def _block(self, subject: Sampled, purpose: str, block: int) -> Tensor:
         if subject.sampler == "prior":
             return self._noise(purpose, block)
-        return draw(self._mixture(subject.gmm_components), self.seed("gmm", purpose, block), NOISE_BLOCK)
+        return draw(self.mixture(subject.gmm_components), self.seed("gmm", purpose, block), NOISE_BLOCK)
 
-    def _mixture(self, components: int) -> Mixture:
+    def mixture(self, components: int) -> Mixture:
+        """Return the mixture fitted to the latents of the training images; raises as `latents` does."""
         if components not in self._mixtures:
             try:
                 posteriors = self.posteriors("train")

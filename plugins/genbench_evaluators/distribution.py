@@ -84,7 +84,11 @@ class Comparison:
             direction=direction,
             protocol=context.protocol(**shared),
             details=dict(measured.details or {}),
-            warnings=extractor.warnings(context.dataset.size, context.dataset.channels) + measured.warnings,
+            warnings=(
+                *extractor.warnings(context.dataset.size, context.dataset.channels),
+                *context.warnings(self.generated),
+                *measured.warnings,
+            ),
         )
 
 
