@@ -7,6 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import TypeVar
 
 from genbench.records import Record
@@ -14,6 +15,9 @@ from genbench.records import Record
 _SECTIONS_ALIKE = ("training.", "network.", "dataset.")
 _BUDGET = "training.images"
 _NOT_OF_A_ROW = ("seed", "evaluation")
+
+LONGEST, LONGEST_WARNING = 60, 300
+"""Characters of a value in a note, and of a score's warning; JSON and CSV have all of the former, records of both."""
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -145,7 +149,10 @@ def warnings(groups: Sequence[Group]) -> list[str]:
     """Say what a reader of the scores must know, once for all scores that it holds of."""
     scores = [score for group in groups for record in group.records for score in record.scores]
     found = grouped([(text, score.name) for score in scores for text in score.warnings], lambda pair: pair[0])
-    return [f"{', '.join(dict.fromkeys(name for _, name in pairs))}: {text}" for text, pairs in found.items()]
+    return [
+        f"{', '.join(dict.fromkeys(name for _, name in pairs))}: {shorten(text, LONGEST_WARNING, placeholder=' …')}"
+        for text, pairs in found.items()
+    ]
 
 
 def unscored(groups: Sequence[Group]) -> list[str]:
@@ -182,6 +189,11 @@ def executions(groups: Sequence[Group]) -> list[str]:
 def shown(value: object) -> str:
     """Return a setting's value as text."""
     return "–" if value is None else str(value)
+
+
+def in_short(value: object) -> str:
+    """Return a setting's value as text of a line's length at most."""
+    return shorten(shown(value), LONGEST, placeholder=" …")
 
 
 def plural(noun: str, count: int) -> str:

@@ -20,8 +20,8 @@ from genbench.comparability import (
     flags,
     grouped,
     groups_of,
+    in_short,
     label,
-    shown,
     unscored,
     warnings,
     without_duplicates,
@@ -265,14 +265,20 @@ def _row(group: Group, cells: tuple[Cell | None, ...]) -> Row:
 
 
 def _column_notes(columns: Sequence[Column]) -> list[str]:
-    return [f"{c.mark} {c.name}: {', '.join(f'{k}={shown(v)}' for k, v in c.differs)}" for c in columns if c.mark]
+    """Say what tells columns of one name apart, once for those that differ alike."""
+    marked = grouped([c for c in columns if c.mark], lambda c: (c.mark, c.differs))
+    return [
+        f"{mark} {', '.join(c.name for c in alike)}: {', '.join(f'{k}={in_short(v)}' for k, v in differs)}"
+        for (mark, differs), alike in marked.items()
+    ]
 
 
 def _missing_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
-    """Say where a mean is over fewer seeds than the row has."""
-    return [
-        f"{row.label}: {column.name}{column.mark} is over {cell.n} of {row.ok} seeds"
-        for row in rows
-        for column, cell in zip(columns, row.cells, strict=True)
-        if cell and cell.n < row.ok
-    ]
+    """Say where means are over fewer seeds than the row has."""
+    notes = []
+    for row in rows:
+        found = [(cell.n, column) for column, cell in zip(columns, row.cells, strict=True) if cell and cell.n < row.ok]
+        for n, few in sorted(grouped(found, lambda pair: pair[0]).items()):
+            names = ", ".join(f"{column.name}{column.mark}" for _, column in few)
+            notes.append(f"{row.label}: over {n} of {row.ok} seeds: {names}")
+    return notes

@@ -135,7 +135,7 @@ def test_an_attribute_that_no_sample_has_is_left_out_with_the_reason() -> None:
     assert "b" not in score.details
     assert score.protocol["edited_attributes"] == 2
     assert score.protocol["left_out"] == "b"
-    assert score.warnings == ("1 attributes have no vector and are not edited: b (none of the 300 latents has it)",)
+    assert score.warnings == ("1 attributes have no vector and are not edited: none of the 300 latents has it: b",)
 
 
 def test_a_generator_of_one_image_has_no_vectors() -> None:

@@ -126,9 +126,18 @@ def test_scores_with_other_protocols_are_never_in_one_column() -> None:
     table = only(runs)
     assert [(c.name, c.mark) for c in table.columns] == [("fid", "¹"), ("fid", "²"), ("mse", "¹"), ("mse", "²")]
     assert not any(cell.best for row in table.rows for cell in row.cells if cell)
-    assert "¹ fid: n=10000" in table.notes
-    assert "² fid: n=2000" in table.notes
+    assert "¹ fid, mse: n=10000" in table.notes
+    assert "² fid, mse: n=2000" in table.notes
     assert "fid ↓¹" in markdown([table])
+
+
+def test_a_long_value_is_cut_short_in_notes_alone() -> None:
+    names = ", ".join(f"attribute {i}" for i in range(40))
+    table = only([make_record("vae", "a"), make_record("vae", "b", protocol={"left_out": names})])
+    (note,) = [note for note in table.notes if "attribute 0" in note]
+    assert len(note) < 90
+    assert note.endswith("attribute 3, …")
+    assert names in [column.protocol.get("left_out") for column in table.columns]
 
 
 def test_a_key_that_one_protocol_lacks_is_a_difference() -> None:
@@ -140,7 +149,7 @@ def test_seeds_with_other_protocols_are_not_averaged() -> None:
     runs = [make_record(seed=0, protocol={"n": 1}), make_record(seed=1, protocol={"n": 2})]
     table = only(runs)
     assert [cell and cell.n for cell in table.rows[0].cells] == [1, 1]
-    assert "vae · mse: mse¹ is over 1 of 2 seeds" in table.notes
+    assert "vae · mse: over 1 of 2 seeds: mse¹, mse²" in table.notes
 
 
 def test_data_sets_and_their_contents_are_tables_of_their_own() -> None:

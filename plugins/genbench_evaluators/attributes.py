@@ -126,8 +126,9 @@ def _warnings(classifier: AttributeClassifier, task: Task) -> tuple[str, ...]:
             f"learn, test or tell them: {', '.join(report.excluded)}"
         )
     if task.left_out:
-        reasons = "; ".join(f"{name} ({why})" for name, why in task.left_out.items())
-        said.append(f"{len(task.left_out)} attributes have no vector and are not edited: {reasons}")
+        reasons = {why: [n for n, other in task.left_out.items() if other == why] for why in task.left_out.values()}
+        each = "; ".join(f"{why}: {', '.join(names)}" for why, names in reasons.items())
+        said.append(f"{len(task.left_out)} attributes have no vector and are not edited: {each}")
     if not report.calibrated_on:
         said.append("the classifier's probabilities are not calibrated, since the validation split is empty")
     return tuple(said)
