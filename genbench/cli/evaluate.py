@@ -27,6 +27,8 @@ SAMPLERS = get_args(SamplingConfig.model_fields["sampler"].annotation)
 
 _SET = "A setting of all scores on samples, evaluation.KEY, or of one evaluator, evaluation.EVALUATOR.KEY."
 
+NOTHING = "–"
+
 State = Literal["evaluated", "to do", "nothing missing", "not evaluated", "failed", "stopped"]
 
 
@@ -233,7 +235,10 @@ def _print_summary(lines: Sequence[Line]) -> None:
             (_short(line.run), *map(_listed, (line.added, _labels(line.skipped), _labels(line.failed))))
             for line in done
         ]
-        console.print(make_table(("run", "added", "skipped", "failed"), rows))
+        columns = ("run", "added", "skipped", "failed")
+        # A column that says nothing leaves its room to the others.
+        told = [0, *(i for i in range(1, len(columns)) if any(row[i] != NOTHING for row in rows))]
+        console.print(make_table([columns[i] for i in told], [[row[i] for i in told] for row in rows]))
     if planned:
         console.print(
             make_table(("run", "would compute"), [(_short(line.run), _listed(line.added)) for line in planned])
@@ -254,7 +259,7 @@ def _labels(entries: Sequence[tuple[str, str]]) -> tuple[str, ...]:
 
 
 def _listed(labels: Sequence[str]) -> str:
-    return ", ".join(labels) or "–"
+    return ", ".join(labels) or NOTHING
 
 
 def _how_to_go_on(folder: RunFolder, again: bool) -> str:
