@@ -180,8 +180,9 @@ def _heading(data: tuple[str, int, int, str], fingerprints: Sequence[str]) -> st
 def _table(data: tuple[str, int, int, str], heading: str, records: Sequence[Record]) -> Table:
     unique, notes_on_duplicates = without_duplicates(records)
     groups = groups_of(unique)
-    columns = _columns(record for group in groups for record in group.records if record.status == "ok")
-    rows = _rows(groups, columns)
+    keys = {id(s): _key(s) for group in groups for record in group.records for s in record.scores}
+    columns = _columns((record for group in groups for record in group.records if record.status == "ok"), keys)
+    rows = _rows(groups, columns, keys)
     notes = (
         *_column_notes(columns),
         *_missing_seeds(rows, columns),
@@ -200,22 +201,28 @@ def _table(data: tuple[str, int, int, str], heading: str, records: Sequence[Reco
 _Key = tuple[str, Direction, frozenset[tuple[str, type, Scalar]]]
 
 
-def _key(name: str, direction: Direction, protocol: Mapping[str, Scalar]) -> _Key:
+def _key(score: Score | Column) -> _Key:
+    """Return what is alike for all that share a column."""
     # Beside its type, since 1 and True, as keys of a dictionary, are one.
-    return name, direction, frozenset((fact, type(value), value) for fact, value in protocol.items())
-
-
-def _column_key(score: Score) -> _Key:
-    return _key(score.name, score.direction, score.protocol)
+    protocol = score.protocol
+    return (
+        score.name,
+        score.direction,
+        frozenset(zip(protocol, map(type, protocol.values()), protocol.values(), strict=True)),
+    )
 
 
 def _in_order(score: Score) -> tuple[str, str]:
     return json.dumps(score.protocol, sort_keys=True), score.direction
 
 
-def _columns(records: Iterable[Record]) -> tuple[Column, ...]:
-    """Return the columns in the order in which evaluators gave the scores, those of one name side by side."""
-    found = {_column_key(score): score for record in records for score in record.scores}
+def _columns(records: Iterable[Record], key_of: Mapping[int, _Key]) -> tuple[Column, ...]:
+    """Return the columns in the order in which evaluators gave the scores, those of one name side by side.
+
+    Args:
+        key_of: of each score, by its id: computing them takes most of the time.
+    """
+    found = {key_of[id(score)]: score for record in records for score in record.scores}
     columns = []
     for scores in grouped(found.values(), lambda score: score.name).values():
         ordered = sorted(scores, key=_in_order)
@@ -228,19 +235,19 @@ def _columns(records: Iterable[Record]) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def _rows(groups: Sequence[Group], columns: Sequence[Column]) -> tuple[Row, ...]:
-    index = {_key(c.name, c.direction, c.protocol): i for i, c in enumerate(columns)}
-    table = [_cells(group, index) for group in groups]
+def _rows(groups: Sequence[Group], columns: Sequence[Column], keys: Mapping[int, _Key]) -> tuple[Row, ...]:
+    index = {_key(column): i for i, column in enumerate(columns)}
+    table = [_cells(group, index, keys) for group in groups]
     by_column = [mark_best(cells, c.direction) for cells, c in zip(zip(*table, strict=True), columns, strict=True)]
     return tuple(_row(group, tuple(cells[i] for cells in by_column)) for i, group in enumerate(groups))
 
 
-def _cells(group: Group, index: Mapping[_Key, int]) -> list[Cell | None]:
+def _cells(group: Group, index: Mapping[_Key, int], keys: Mapping[int, _Key]) -> list[Cell | None]:
     values: list[list[float]] = [[] for _ in index]
     for record in group.records:
         if record.status == "ok":
             for score in record.scores:
-                values[index[_column_key(score)]].append(score.value)
+                values[index[keys[id(score)]]].append(score.value)
     return [summarise(each) for each in values]
 
 

@@ -274,10 +274,12 @@ def _tomlable(value: object, where: str) -> object:
 
 def _read_limited(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait forever
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):  # opening a pipe would wait forever
             raise GenbenchError(f"{path}: not a regular file")
         with path.open("rb") as file:
-            content = file.read(MAX_RECORD_BYTES + 1)
+            # Room is made for as much as is asked for; the file may have grown meanwhile.
+            content = file.read(min(state.st_size, MAX_RECORD_BYTES) + 1)
     except OSError as error:
         raise GenbenchError(f"cannot read {path}: {error.strerror or error}") from error
     if len(content) > MAX_RECORD_BYTES:

@@ -127,14 +127,15 @@ def _fitting(text: Grid, console: Console, stars: bool) -> list[RichTable]:
         table = _rich(text, layout, everything, stars)
         if _width(table, console) <= console.width:
             return [table]
-    parts, columns = [], list(everything)
-    while columns:
-        count = len(columns)
-        while count > 1 and _width(_rich(text, layout, columns[:count], stars), console) > console.width:
-            count -= 1
-        parts.append(_rich(text, layout, columns[:count], stars, fold=count == 1))
-        columns = columns[count:]
-    return parts
+    # A table is as wide as its columns together, so that each needs to be measured but once.
+    labels = _width(_rich(text, layout, (), stars), console)
+    own = {index: _width(_rich(text, layout, (index,), stars), console) - labels for index in everything}
+    parts: list[list[int]] = [[]]
+    for index in everything:
+        if parts[-1] and labels + sum(own[other] for other in parts[-1]) + own[index] > console.width:
+            parts.append([])
+        parts[-1].append(index)
+    return [_rich(text, layout, part, stars, fold=len(part) == 1) for part in parts]
 
 
 def _width(table: RichTable, console: Console) -> int:
