@@ -16,7 +16,7 @@ from genbench.cli.options import runs_option
 from genbench.compare import Table, leaderboard
 from genbench.errors import GenbenchError, did_you_mean
 from genbench.records import Record
-from genbench.store import read_record, scan
+from genbench.store import no_collecting, read_record, scan
 from genbench.tables import Entry, Grid, clean, csv_text, grid, json_text, markdown
 
 
@@ -57,16 +57,17 @@ def compare(paths: tuple[Path, ...], runs: Path, form: str, dataset: str | None)
     columns and are never ranked together. The best of a column is bold, or has a star where there is no bold; so is all
     that can't be told from it at the precision shown.
     """
-    places = paths or (runs,)
-    records = _read(places)
-    tables = leaderboard(records, dataset)
-    if not tables:
-        raise _nothing(records, dataset, places)
-    if form == "table":
-        _print_tables(tables)
-    else:
-        write = {"md": markdown, "csv": csv_text, "json": json_text}[form]
-        click.echo(write(tables), nl=False)
+    with no_collecting():
+        places = paths or (runs,)
+        records = _read(places)
+        tables = leaderboard(records, dataset)
+        if not tables:
+            raise _nothing(records, dataset, places)
+        if form == "table":
+            _print_tables(tables)
+        else:
+            write = {"md": markdown, "csv": csv_text, "json": json_text}[form]
+            click.echo(write(tables), nl=False)
 
 
 def _read(places: Sequence[Path]) -> list[Record]:
