@@ -20,7 +20,6 @@ from genbench.interfaces import Evaluator
 from genbench.records import Scalar, Score
 from genbench_evaluators.reconstruction import SPLIT, mean_score, measured
 from genbench_evaluators.reconstruction_settings import LpipsSettings, Net
-from genbench_evaluators.uncertainty import OVER_IMAGES
 
 PATCH = 64
 """Side in pixels of the patches on which people's judgements were collected (Zhang et al. 2018, section 2.1)."""
@@ -65,7 +64,7 @@ class PerceptualDistance(Evaluator):
             "lpips",
             "lower",
             measured(context, distance),
-            {"pixel_range": "[-1, 1]", **distance.facts, "uncertainty": OVER_IMAGES},
+            {"pixel_range": "[-1, 1]", **distance.facts},
             warnings=unsuited(side, context.dataset.channels),
         )
 

@@ -56,7 +56,6 @@ class SignalToNoise(Evaluator):
                 "pixel_range": "[0, 1]",
                 "unit": "dB",
                 "limit": f"{-10 * log10(ROUNDING):.4f} dB, what rounding to 8 bits alone leaves",
-                "uncertainty": OVER_IMAGES,
             },
             details={"of-mean-mse": signal_to_noise(errors.clamp(min=ROUNDING).mean()).item()},
             warnings=_limited(errors),
@@ -210,7 +209,14 @@ def mean_score(
         value=values.mean().item(),
         uncertainty=standard_error(values),
         direction=direction,
-        protocol=context.protocol(images=len(values), split=SPLIT, latents="posterior mean", quantised=False, **facts),
+        protocol=context.protocol(
+            images=len(values),
+            split=SPLIT,
+            latents="posterior mean",
+            quantised=False,
+            uncertainty=OVER_IMAGES,
+            **facts,
+        ),
         details=dict(details or {}),
         warnings=warnings,
     )
@@ -235,5 +241,4 @@ def _ssim_facts() -> dict[str, Scalar]:
         "constants": "K1 0.01, K2 0.03",
         "channels": "each by itself",
         "library": f"torchmetrics {version('torchmetrics')}",
-        "uncertainty": OVER_IMAGES,
     }
