@@ -5,37 +5,31 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Literal
 
 import torch
 
 from genbench import __version__
-from genbench.config import EvaluationConfig, EvaluatorConfig, RunConfig
+from genbench.composing import Assembled, Ending, compose_record, with_evaluators
+from genbench.config import RunConfig
 from genbench.data.batches import Resident, load_batches
 from genbench.data.packed import PackedDataset
 from genbench.data.preparation import prepare
-from genbench.errors import GenbenchError, explained, without_folders
-from genbench.evaluate.context import EvaluationContext
-from genbench.evaluate.evaluation import Evaluation, evaluate
-from genbench.evaluate.merging import merge, missing
-from genbench.evaluate.pictures import write_pictures
-from genbench.evaluate.sheets import write_sheet
+from genbench.errors import GenbenchError, without_folders
+from genbench.evaluate.merging import missing
 from genbench.execution import (
     How,
     choose_device,
-    describe_execution,
-    peak_memory_bytes,
     telling_what_takes_less_memory,
 )
-from genbench.interfaces import Dataset, Model
+from genbench.interfaces import Model
 from genbench.networks import Blueprint, seeded
-from genbench.plugins import Kind, Plugins
-from genbench.records import Cost, DataFacts, Plugin, Record, RunIdentity
+from genbench.plugins import Plugins
+from genbench.records import Record
 from genbench.resolution import build_part, build_settings
 from genbench.runlog import RunLog, RunObserver, logged
+from genbench.scoring import score
 from genbench.store import RunFolder, lock, read_record, run_folder, write_config, write_record
-from genbench.train.checkpoint import Progress, load_weights, read_progress, weights_sha256
-from genbench.train.curve import read_curve
+from genbench.train.checkpoint import Progress, load_weights, read_progress
 from genbench.train.distributed import call, dismiss, leave
 from genbench.train.loop import train
 from genbench.train.memory import keep_freed_memory
@@ -71,33 +65,6 @@ class Surroundings:
     share: Share = field(default_factory=Share)
 
 
-@dataclass(frozen=True)
-class Assembled:
-    """A run's parts, ready to train."""
-
-    plugins: Plugins
-    config: RunConfig
-    folder: RunFolder
-    source: Dataset
-    data: PackedDataset
-    model: Model
-    device: torch.device
-    prepare_s: float
-    began: datetime
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a run ended, and what came of it."""
-
-    status: Literal["ok", "failed", "diverged"]
-    progress: Progress
-    reason: str | None = None
-    how: How = field(default_factory=How)
-    evaluation: Evaluation = field(default_factory=Evaluation)
-    evaluate_s: float = 0.0
-
-
 def run(
     plugins: Plugins, config: RunConfig, around: Surroundings, observer: RunObserver, stop: Callable[[], bool]
 ) -> Record | None:
@@ -119,7 +86,7 @@ def run(
                 log.said(f"done before: {folder.record_path}")
                 return earlier
             if _is_trained(folder, config):
-                config = _only(config, todo)
+                config = with_evaluators(config, todo)
                 dismiss(around.share)
                 around = replace(around, share=Share())
             else:
@@ -169,8 +136,7 @@ def _carry_out(
     if ending is None:
         log.note("stopped and saved")
         return None
-    record = compose_record(parts, ending)
-    return _finish(parts, record if earlier is None else merge(earlier, record), log)
+    return _finish(parts, compose_record(parts, ending), log)
 
 
 def assemble(
@@ -239,10 +205,6 @@ def _is_trained(folder: RunFolder, config: RunConfig) -> bool:
     return progress is not None and progress.images_seen >= config.training.images
 
 
-def _only(config: RunConfig, evaluators: tuple[EvaluatorConfig, ...]) -> RunConfig:
-    return config.model_copy(update={"evaluation": EvaluationConfig(evaluators=evaluators)})
-
-
 def _train_and_evaluate(
     parts: Assembled, earlier: Record | None, around: Surroundings, observer: RunObserver, stop: Callable[[], bool]
 ) -> Ending | None:
@@ -250,7 +212,8 @@ def _train_and_evaluate(
     config = parts.config
     if around.scored_only is not None:
         saved = load_weights(parts.folder.checkpoint_path, parts.model, config.hash())
-        return _evaluate(parts, earlier, around, observer, stop, saved, How(precision=saved.precision))
+        trained = Ending("ok", saved, how=How(precision=saved.precision))
+        return score(parts, earlier, around.cache, observer, stop, trained)
     batches = load_batches(parts.data, config, parts.device, around.share)
     outcome = train(parts.model, batches, config, parts.folder, observer, stop, around.engine)
     leave(around.share)
@@ -262,132 +225,16 @@ def _train_and_evaluate(
     how = How(outcome.engine, outcome.precision, outcome.fallback, images, batches.share.of)
     if outcome.status == "diverged":
         return Ending("diverged", outcome.progress, outcome.reason, how)
-    return _evaluate(parts, earlier, around, observer, stop, outcome.progress, how)
-
-
-def _evaluate(
-    parts: Assembled,
-    earlier: Record | None,
-    around: Surroundings,
-    observer: RunObserver,
-    stop: Callable[[], bool],
-    progress: Progress,
-    how: How,
-) -> Ending | None:
-    """Score what is trained; return None where `stop` said so before it was done.
-
-    A run that was scored before has its record written after each evaluator, so that being killed costs but one.
-    """
-    start = perf_counter()
-    context = EvaluationContext(
-        parts.model,
-        parts.data,
-        parts.config,
-        parts.device,
-        around.cache,
-        plugins=parts.plugins,
-        source=parts.source,
-        curve=read_curve(parts.folder),
-    )
-
-    def ending(found: Evaluation) -> Ending:
-        return Ending("ok", progress, how=how, evaluation=found, evaluate_s=perf_counter() - start)
-
-    def keep(found: Evaluation) -> None:
-        for sheet in found.sheets:
-            write_sheet(sheet, parts.folder.tables_path)
-        if earlier is not None:
-            done = replace(parts, config=_only(parts.config, found.done))
-            write_record(parts.folder, merge(earlier, compose_record(done, ending(found))))
-
-    evaluation = evaluate(context, parts.plugins, parts.config.evaluation.evaluators, observer.said, stop, keep)
-    if evaluation is None:
-        return None
-    try:
-        write_pictures(context, parts.folder.images_path)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # a model whose images can't be shown may have scores that need none
-        observer.said(f"warning: no pictures: {explained(error)}")
-    return ending(evaluation)
+    return score(parts, earlier, around.cache, observer, stop, Ending("ok", outcome.progress, how=how))
 
 
 def _finish(parts: Assembled, record: Record, log: RunLog) -> Record:
     """Write the record, and tell the plugins that observe."""
     write_config(parts.folder, record.config)
     write_record(parts.folder, record)
+    if record.status == "ok":
+        parts.folder.unfinished_path.unlink(missing_ok=True)
     log.note(f"ended: {record.status}{f': {record.reason}' if record.reason else ''}")
     for problem in parts.plugins.run_finished(record):
         log.said(f"warning: {problem}")
     return record
-
-
-def compose_record(parts: Assembled, ending: Ending) -> Record:
-    """Put together all that is known of a run that has ended."""
-    config, data, model, progress = parts.config, parts.data, parts.model, ending.progress
-    weighted = model.similarity if isinstance(model.similarity, WeightedSimilarity) else None
-    return Record(
-        status=ending.status,
-        reason=ending.reason,
-        run=RunIdentity(
-            model=config.model.name,
-            similarity=config.similarity.name if config.similarity else None,
-            dataset=config.dataset.name,
-            seed=config.seed,
-        ),
-        config=config.model_dump(mode="json"),
-        config_hash=config.hash(),
-        plugins=_origins(parts.plugins, config),
-        data=describe_data(data),
-        images_asked=config.training.images,
-        images_seen=progress.images_seen,
-        parameters={name: sum(p.numel() for p in network.parameters()) for name, network in model.networks.items()},
-        similarity_weight=float(weighted.weight) if weighted is not None and weighted.measured else None,
-        weights_sha256=weights_sha256(model) if ending.status == "ok" else None,
-        scores=ending.evaluation.scores,
-        skipped=ending.evaluation.skipped,
-        failures=ending.evaluation.failures,
-        checks=ending.evaluation.checks,
-        cost=Cost(
-            prepare_s=parts.prepare_s,
-            train_s=progress.train_s,
-            evaluate_s=ending.evaluate_s,
-            images_per_s=progress.images_seen / progress.train_s if progress.train_s else 0.0,
-            peak_memory_bytes=peak_memory_bytes(parts.device),
-        ),
-        execution=describe_execution(parts.device, ending.how),
-        started_utc=parts.began.isoformat(timespec="seconds"),
-        finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def describe_data(data: PackedDataset) -> DataFacts:
-    """Return the facts of a prepared data set."""
-    return DataFacts(
-        name=data.name,
-        size=data.size,
-        channels=data.channels,
-        fingerprint=data.fingerprint,
-        train=len(data.indices("train")),
-        validation=len(data.indices("validation")),
-        test=len(data.indices("test")),
-        attributes=len(data.attribute_names),
-        notes=data.notes,
-        skipped_images=len(data.skipped_images),
-    )
-
-
-def _origins(plugins: Plugins, config: RunConfig) -> tuple[Plugin, ...]:
-    """Return where each named part of the run came from."""
-    parts: list[tuple[Kind, Literal["model", "similarity", "evaluator", "dataset"], str]] = [
-        ("models", "model", config.model.name),
-        ("datasets", "dataset", config.dataset.name),
-        *(("evaluators", "evaluator", name) for name in dict.fromkeys(c.name for c in config.evaluation.evaluators)),
-    ]
-    if config.similarity is not None:
-        parts.append(("similarities", "similarity", config.similarity.name))
-    return tuple(
-        Plugin(kind=singular, name=name, distribution=origin[0], version=origin[1])
-        for kind, singular, name in parts
-        for origin in [plugins.origin(kind, name)]
-    )

@@ -40,6 +40,10 @@ class RunFolder:
         return self.path / RECORD_NAME
 
     @property
+    def unfinished_path(self) -> Path:
+        return self.path / "unfinished.json"
+
+    @property
     def config_path(self) -> Path:
         return self.path / "config.toml"
 
@@ -135,8 +139,8 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
-def write_record(folder: RunFolder, record: Record) -> None:
-    """Write `record.json`, atomically.
+def write_record(folder: RunFolder, record: Record, *, unfinished: bool = False) -> None:
+    """Write `record.json`, atomically, or the record of a run whose scoring is under way.
 
     Raises:
         GenbenchError: it can't be written, or its configuration holds a number that JSON has no form for.
@@ -148,7 +152,7 @@ def write_record(folder: RunFolder, record: Record) -> None:
         raise GenbenchError(
             f"{folder.record_path}: the configuration holds NaN or an infinity", "give finite settings"
         ) from error
-    write_atomic(folder.record_path, text + "\n")
+    write_atomic(folder.unfinished_path if unfinished else folder.record_path, text + "\n")
 
 
 def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:

@@ -10,7 +10,7 @@ from bench import BATCH, STEPS, Bench, Blobs, One, Watch
 from leaderboards import make_record
 
 from genbench import GenbenchError
-from genbench.config import EvaluationConfig, EvaluatorConfig, SamplingConfig
+from genbench.config import EvaluationConfig, EvaluatorConfig, RunConfig, SamplingConfig
 from genbench.evaluate.merging import merge, missing
 from genbench.records import Check, Plugin, Record, Score, Unscored
 from genbench.store import read_record
@@ -103,7 +103,7 @@ def test_other_images_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 def test_a_failure_on_the_way_to_another_score_costs_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bench.finish(bench.config(evaluators=("mse",)))
     config = bench.config(evaluators=("one",))
-    monkeypatch.setattr("genbench.pipeline.read_curve", lambda *_: 1 / 0)
+    monkeypatch.setattr("genbench.scoring.read_curve", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         bench.run(config)
     assert read_record(bench.folder(config).record_path) == first
@@ -118,6 +118,7 @@ def test_a_stop_between_evaluators_leaves_no_record_and_the_weights(bench: Bench
     assert not bench.folder(config).record_path.exists()
     again = Watch()
     assert [s.name for s in bench.finish(config, again).scores] == ["one", "mse"]
+    assert evaluated(again) == ["mse"]
     assert (again.starts, again.steps) == ([STEPS * BATCH], [])
 
 
@@ -152,6 +153,45 @@ def test_a_kill_during_rescoring_costs_but_the_evaluator_at_work(bench: Bench, m
 
 def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.fixture
+def killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+    """Return the configuration of a run that was killed at its third evaluator, having no record yet."""
+    config = bench.config(evaluators=("one", "failing", "psnr"))
+    with monkeypatch.context() as patch:
+        patch.setattr("genbench_evaluators.reconstruction.signal_to_noise", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(config)
+    assert not bench.folder(config).record_path.exists()
+    return config
+
+
+def test_a_kill_during_the_first_scoring_costs_but_the_evaluator_at_work(bench: Bench, killed: RunConfig) -> None:
+    watch = Watch()
+    record = bench.finish(killed, watch)
+    assert (evaluated(watch), watch.steps) == (["psnr"], [])
+    assert [s.name for s in record.scores] == ["one", "psnr"]
+    assert [u.evaluator for u in record.failures] == ["failing"]
+    assert listed(record) == ["one", "failing", "psnr"]
+    assert RunConfig.model_validate(record.config) == killed
+    assert not bench.folder(killed).unfinished_path.exists()
+    assert bench.finish(killed) == record
+
+
+@pytest.mark.parametrize("spoil", ["half", "other weights", "other images"])
+def test_what_a_kill_left_of_anything_else_is_not_used(bench: Bench, killed: RunConfig, spoil: str) -> None:
+    path = bench.folder(killed).unfinished_path
+    text = path.read_text()
+    found = json.loads(text)
+    if spoil == "other weights":
+        found["weights_sha256"] = "0" * 64
+    if spoil == "other images":
+        found["data"]["fingerprint"] = "0" * 64
+    path.write_text(text[: len(text) // 2] if spoil == "half" else json.dumps(found))
+    watch = Watch()
+    assert [s.name for s in bench.finish(killed, watch).scores] == ["one", "psnr"]
+    assert evaluated(watch) == ["one", "failing", "psnr"]
 
 
 def test_an_evaluator_that_lacks_memory_fails_the_run_which_is_tried_again(
