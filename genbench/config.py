@@ -146,6 +146,12 @@ class EvaluationConfig(Frozen):
 
     evaluators: tuple[EvaluatorConfig, ...] = ()
 
+    @property
+    def extractors(self) -> tuple[str, ...]:
+        """Return the feature extractors that evaluators are set to."""
+        names = (component.settings.get("extractor") for component in self.evaluators)
+        return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
+
 
 class RunConfig(Frozen):
     """One run: model × similarity × data set × seed, with every default filled in."""

@@ -119,14 +119,22 @@ class ExtractorSpec(Spec):
     Attributes:
         variants: whether a variant may follow its name after a colon: `torchvision:resnet18`.
         variant: the variant that the name alone stands for; where it is empty, one must follow.
+        known: `package.module:function` that returns the names of all variants, so that a misspelt one is told before
+            hours of training; None where only building the extractor tells.
     """
 
     variants: bool = False
     variant: str = ""
+    known: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.settings is not None:
             raise GenbenchError(f"ExtractorSpec {self.name!r}: settings {self.settings!r}, but extractors have none")
-        if self.variant and not self.variants:
-            raise GenbenchError(f"ExtractorSpec {self.name!r}: a variant {self.variant!r}, but `variants` is false")
+        if (self.variant or self.known) and not self.variants:
+            given = f"a variant {self.variant!r}" if self.variant else f"`known` is {self.known!r}"
+            raise GenbenchError(f"ExtractorSpec {self.name!r}: {given}, but `variants` is false")
+        if self.known is not None and not _TARGET.fullmatch(self.known):
+            raise GenbenchError(
+                f"ExtractorSpec {self.name!r}: known {self.known!r} is not of the form package.module:name"
+            )

@@ -16,7 +16,7 @@ import genbench
 import genbench_evaluators
 from genbench import ExtractorSpec, GenbenchError, NotApplicable, hookspecs
 from genbench.cli import main
-from genbench.evaluate.extractors import ExtractorRequest, obtain_extractor
+from genbench.evaluate.extractors import ExtractorRequest, check_variants, obtain_extractor
 from genbench.plugins import Plugins
 
 CPU = torch.device("cpu")
@@ -170,3 +170,46 @@ def test_extractors_are_listed_and_shown(
     for name in ("attributes", "clip", "dinov2", "inception", "torchvision", "vgg16"):
         assert main(["show", name]) == 0
         assert f"extractor {name}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("torchvision:resnt18", "did you mean `resnet18`"),
+        ("torchvision:qqq", "none of them like it"),
+        ("clip:vit", "known: vit-b-32, vit-b-16, vit-l-14"),
+        ("dinov2:vitb15", "did you mean `vitb14`"),
+    ],
+)
+def test_a_variant_that_there_is_not_is_told_without_weights(name: str, hint: str) -> None:
+    with pytest.raises(GenbenchError) as caught:
+        check_variants(FIRST_PARTY, [name])
+    base, _, variant = name.partition(":")
+    assert caught.value.message == f"extractor `{base}` has no variant `{variant}`"
+    assert hint in (caught.value.hint or "")
+
+
+def test_variants_that_there_are_and_names_of_others_pass() -> None:
+    names = ("inception", "attributes", "clip", "clip:vit-l-14", "dinov2:vits14", "torchvision:squeezenet1_0", "mine")
+    check_variants(FIRST_PARTY, names)
+
+
+def test_a_run_with_a_misspelt_variant_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["run", "vae", "toyfaces"], ["evaluate", "runs"]):
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        assert main([*command, "--evaluators", "fd:torchvision:resnt18"]) == 2
+    err = capsys.readouterr().err
+    assert "has no variant `resnt18`" in err
+    assert not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({"known": "a:b"}, "`variants` is false"), ({"variants": True, "known": "a"}, "not of the form")],
+)
+def test_a_spec_that_makes_no_sense_is_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(GenbenchError, match=said):
+        ExtractorSpec("x", "", "a:B", **fields)

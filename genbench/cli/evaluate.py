@@ -107,12 +107,14 @@ def command(
     import torch
 
     from genbench.data.sources import cache_folder, source_folder
+    from genbench.evaluate.extractors import check_variants
     from genbench.execution import choose_device
     from genbench.pipeline import Surroundings
     from genbench.rescoring import Wish
 
     if threads is not None:
         torch.set_num_threads(threads)
+    check_variants(plugins, evaluation.extractors)
     wish = Wish(evaluation, None if names is None else frozenset(name.partition(":")[0] for name in names), again)
     around = Surroundings(runs, cache_folder(), source_folder(source), str(choose_device(device)))
     with stoppable() as stop:

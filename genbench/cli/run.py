@@ -138,6 +138,7 @@ def run(
     import torch
 
     from genbench.data.sources import cache_folder, source_folder
+    from genbench.evaluate.extractors import check_variants
     from genbench.following import follow
     from genbench.pipeline import Surroundings
     from genbench.train.distributed import joined
@@ -145,6 +146,7 @@ def run(
     if threads is not None:
         torch.set_num_threads(threads)
     with place.one_voice():
+        check_variants(plugins, config.evaluation.extractors)
         around = Surroundings(
             runs, cache_folder(), source_folder(source), device, engine, retry_unscored=evaluators is not None
         )

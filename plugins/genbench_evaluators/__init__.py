@@ -131,6 +131,7 @@ def genbench_extractors() -> Iterable[genbench.ExtractorSpec]:
         target="genbench.evaluate.extractors.fidelity:clip",
         variants=True,
         variant="vit-b-32",
+        known="genbench.evaluate.extractors.fidelity:clip_variants",
     )
     yield genbench.ExtractorSpec(
         name="dinov2",
@@ -138,10 +139,12 @@ def genbench_extractors() -> Iterable[genbench.ExtractorSpec]:
         target="genbench.evaluate.extractors.fidelity:dinov2",
         variants=True,
         variant="vitb14",
+        known="genbench.evaluate.extractors.fidelity:dinov2_variants",
     )
     yield genbench.ExtractorSpec(
         name="torchvision",
         summary="any classifier of torchvision, what its last layer gets",
         target="genbench.evaluate.extractors.torchvision:classifier",
         variants=True,
+        known="genbench.evaluate.extractors.torchvision:classifiers",
     )

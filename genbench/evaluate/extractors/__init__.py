@@ -13,7 +13,7 @@ from genbench.evaluate.extractors.inception import (
     inception_weights,
 )
 from genbench.evaluate.extractors.interface import Extractor, ExtractorRequest
-from genbench.evaluate.extractors.registry import obtain_extractor
+from genbench.evaluate.extractors.registry import check_variants, obtain_extractor
 from genbench.evaluate.extractors.resizing import tensorflow_resize
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Extractor",
     "ExtractorRequest",
     "Inception",
+    "check_variants",
     "inception_weights",
     "obtain_extractor",
     "tensorflow_resize",

@@ -166,3 +166,13 @@ def published_clip(variant: str) -> Published:
 
 def _weights(published: Published, request: ExtractorRequest) -> Weights:
     return read(obtain(published, request.weights), published)
+
+
+def clip_variants() -> list[str]:
+    """Return the names of CLIP's image encoders."""
+    return list(CLIP_SHAPES)
+
+
+def dinov2_variants() -> list[str]:
+    """Return the names of DINOv2's networks."""
+    return list(DINOV2)

@@ -1,13 +1,17 @@
 """From an extractor's name, as the user writes it, to the extractor."""
 
+from collections.abc import Collection, Iterable
 from typing import cast
 
 import torch
 
-from genbench.errors import GenbenchError, NotApplicable
+from genbench.errors import GenbenchError, NotApplicable, did_you_mean
 from genbench.evaluate.extractors.attributes import AttributeFeatures
 from genbench.evaluate.extractors.interface import Extractor, ExtractorRequest
 from genbench.plugins import Plugins
+
+MANY = 20
+"""So many variants are not named one by one."""
 
 _PARTS = ("name", "size", "weights_hash", "facts", "warnings", "__call__")
 
@@ -42,6 +46,29 @@ def obtain_extractor(plugins: Plugins, name: str, weights: str, device: torch.de
         raise kind(f"extractor `{name}`: {error.message}", error.hint) from error
     _check(spec.name, spec.target, extractor)
     return cast(Extractor, extractor)
+
+
+def check_variants(plugins: Plugins, names: Iterable[str]) -> None:
+    """Look whether extractors' names, such as `torchvision:resnet18`, name variants that there are, without weights.
+
+    Names that no plugin declares are left to whoever uses them.
+
+    Raises:
+        GenbenchError: one names a variant that there is not, as far as its plugin tells.
+    """
+    for name in names:
+        try:
+            spec, variant = plugins.extractor(name)
+        except GenbenchError:
+            continue
+        known: Collection[str] = plugins.resolve(spec.known)() if spec.known else (variant,)  # type: ignore[operator]
+        if variant not in known:
+            every = (
+                f"known: {', '.join(known)}" if len(known) < MANY else f"there are {len(known)}, none of them like it"
+            )
+            raise GenbenchError(
+                f"extractor `{spec.name}` has no variant `{variant}`", did_you_mean(variant, known) or every
+            )
 
 
 def _check(name: str, target: str, extractor: object) -> None:

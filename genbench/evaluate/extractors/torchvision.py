@@ -83,6 +83,11 @@ class TorchvisionFeatures:
         return _pooled(self._seen.pop())
 
 
+def classifiers() -> list[str]:
+    """Return the names of all classifiers of torchvision."""
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
 def classifier(request: ExtractorRequest) -> TorchvisionFeatures:
     """Any classifier of torchvision, by the name of its builder: what its last layer gets, pooled over places.
 
@@ -92,7 +97,7 @@ def classifier(request: ExtractorRequest) -> TorchvisionFeatures:
     Example: `--evaluators fd:torchvision:resnet18`.
     """
     name = request.variant
-    known = torchvision.models.list_models(module=torchvision.models)
+    known = classifiers()
     if name not in known:
         guess = did_you_mean(name, known)
         see = "any name that `torchvision.models.list_models(torchvision.models)` gives"
