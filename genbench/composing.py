@@ -15,7 +15,7 @@ from genbench.interfaces import Dataset, Model
 from genbench.plugins import Kind, Plugins
 from genbench.records import Cost, DataFacts, Plugin, Record, RunIdentity
 from genbench.store import RunFolder
-from genbench.train.checkpoint import Progress, weights_sha256
+from genbench.train.checkpoint import Progress
 from genbench.train.weighting import WeightedSimilarity
 
 
@@ -39,6 +39,7 @@ class Ending:
     """How a run ended, and what came of it.
 
     Attributes:
+        weights_sha256: of the weights that were scored; None where none were.
         before: what was known of the same weights already, to which the evaluation is added; None where nothing was.
     """
 
@@ -48,6 +49,7 @@ class Ending:
     how: How = field(default_factory=How)
     evaluation: Evaluation = field(default_factory=Evaluation)
     evaluate_s: float = 0.0
+    weights_sha256: str | None = None
     before: Record | None = None
 
 
@@ -78,7 +80,7 @@ def compose_record(parts: Assembled, ending: Ending) -> Record:
         images_seen=progress.images_seen,
         parameters={name: sum(p.numel() for p in network.parameters()) for name, network in model.networks.items()},
         similarity_weight=float(weighted.weight) if weighted is not None and weighted.measured else None,
-        weights_sha256=weights_sha256(model) if ending.status == "ok" else None,
+        weights_sha256=ending.weights_sha256,
         scores=ending.evaluation.scores,
         skipped=ending.evaluation.skipped,
         failures=ending.evaluation.failures,

@@ -43,7 +43,8 @@ def score(
         trained: how training ended.
     """
     start = perf_counter()
-    before = earlier or _left_over(parts)
+    weights = weights_sha256(parts.model)  # once: it takes longer than writing a record
+    before = earlier or _left_over(parts, weights)
     asked = parts.config.evaluation
     todo = asked.evaluators if earlier is not None or before is None else missing(before, asked)
     context = EvaluationContext(
@@ -58,7 +59,8 @@ def score(
     )
 
     def ending(found: Evaluation) -> Ending:
-        return replace(trained, evaluation=found, evaluate_s=perf_counter() - start, before=before)
+        took = perf_counter() - start
+        return replace(trained, evaluation=found, evaluate_s=took, weights_sha256=weights, before=before)
 
     def keep(found: Evaluation) -> None:
         for sheet in found.sheets:
@@ -77,7 +79,7 @@ def score(
     return ending(evaluation)
 
 
-def _left_over(parts: Assembled) -> Record | None:
+def _left_over(parts: Assembled, weights: str) -> Record | None:
     """Return what a killed run had scored of these very weights on these very images."""
     path = parts.folder.unfinished_path
     if not path.exists():
@@ -86,5 +88,5 @@ def _left_over(parts: Assembled) -> Record | None:
         found = read_record(path)
     except GenbenchError:
         return None
-    same = (parts.config.hash(), parts.data.fingerprint, weights_sha256(parts.model))
+    same = (parts.config.hash(), parts.data.fingerprint, weights)
     return found if (found.config_hash, found.data.fingerprint, found.weights_sha256) == same else None

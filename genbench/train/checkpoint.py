@@ -101,8 +101,7 @@ def inspect_checkpoint(path: Path, config_hash: str) -> tuple[Progress, str]:
 def read_progress(path: Path) -> Progress | None:
     """Return a checkpoint's progress alone, or None where there is no readable checkpoint."""
     try:
-        header, _ = _read(path)
-        return _progress(header)
+        return _progress(_read_header(path))
     except (GenbenchError, KeyError, TypeError, ValueError):
         return None
 
@@ -141,10 +140,18 @@ def _progress(header: dict[str, str]) -> Progress:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    header = _read_header(path)
+    try:
+        return header, load(path.read_bytes())
+    except (safetensors.SafetensorError, OSError) as error:
+        raise GenbenchError(f"{path}: can't be read: {error}", _START_AGAIN) from error
+
+
+def _read_header(path: Path) -> dict[str, str]:
+    """Read what is said of the tensors; of a file that was cut off, this is an error too."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        return header, load(path.read_bytes())
+            return file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise GenbenchError(f"{path}: can't be read: {error}", _START_AGAIN) from error
 
