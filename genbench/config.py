@@ -107,11 +107,6 @@ class SamplingConfig(Frozen):
     sampler: Literal["prior", "gmm"] = "prior"
     gmm_components: Annotated[int, Field(ge=1, le=1000)] = 10
 
-    def facts(self) -> dict[str, str | int]:
-        """Return what of it stands in the protocol of a score on samples."""
-        mixture = {"gmm_components": self.gmm_components} if self.sampler == "gmm" else {}
-        return {"sampler": self.sampler, "generated_images": self.samples, **mixture}
-
 
 class EvaluatorConfig(Component):
     """An evaluator with its settings, and the samples that it is given.

@@ -4,7 +4,6 @@ A run's folder is `runs/<dataset>/<model>-<similarity>/s<seed>-<hash>/`; stores 
 """
 
 import errno
-import gc
 import json
 import os
 import re
@@ -192,25 +191,12 @@ def scan(root: Path) -> tuple[list[Record], list[str]]:
     """
     records: list[Record] = []
     paths, problems = find_records(root)
-    with no_collecting():
-        for path in paths:
-            try:
-                records.append(read_record(path))
-            except GenbenchError as error:
-                problems.append(f"{error.message} ({error.hint})" if error.hint else error.message)
+    for path in paths:
+        try:
+            records.append(read_record(path))
+        except GenbenchError as error:
+            problems.append(f"{error.message} ({error.hint})" if error.hint else error.message)
     return records, problems
-
-
-@contextmanager
-def no_collecting() -> Iterator[None]:
-    """Let Python not look for cycles meanwhile: many records have none, and looking takes a third of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def find_records(root: Path) -> tuple[list[Path], list[str]]:

@@ -29,8 +29,8 @@ def genbench_evaluators():
 
 class Count(Evaluator):
     def evaluate(self, context):
-        sampling = context.sampling
-        yield Score(name="count", value=float(sampling.samples), direction="higher", protocol=sampling.facts())
+        count, protocol = context.sampling.samples, context.facts(context.sampled())
+        yield Score(name="count", value=float(count), direction="higher", protocol=protocol)
 
 
 class Long(Count):

@@ -236,12 +236,13 @@ def scored(*parts: EvaluatorConfig, value: float = 1.0, **changes: object) -> Re
 
 def a_score(part: EvaluatorConfig, value: float) -> Score:
     """Return a score on samples, unless the evaluator's name begins with an underscore."""
-    sampled = {} if part.name.startswith("_") else part.sampling.facts()
+    sampling = part.sampling
+    sampled = {"sampler": sampling.sampler, "generated_images": sampling.samples}
     return Score(
         name=f"{part.label}-score",
         value=value,
         direction="lower",
-        protocol={"evaluator": part.label, **sampled},
+        protocol={"evaluator": part.label, **({} if part.name.startswith("_") else sampled)},
         origin=part.key,
     )
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class Chunks:
         if device.type == "cpu":
             return cls(cpu, torch.channels_last)
         return cls(gpu, torch.contiguous_format)
+
+    def put(self, network: Network, device: torch.device) -> Network:
+        """Return a network on a device, in float32, laid out so, in evaluation mode, its weights without gradients."""
+        network.to(device, torch.float32).to(memory_format=self.layout)
+        network.eval().requires_grad_(False)
+        return network
 
     def apply(self, compute: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """Return `compute(images)`, computed chunk by chunk; `images` is (N, C, H, W)."""

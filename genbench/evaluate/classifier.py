@@ -97,7 +97,7 @@ class AttributeClassifier:
     def __init__(self, network: AttributeNetwork, report: Report, device: torch.device) -> None:
         self.report = report
         self._chunks = Chunks.on(device, cpu=64, gpu=1024)
-        self._network = network.to(device).to(memory_format=self._chunks.layout).eval().requires_grad_(False)
+        self._network = self._chunks.put(network, device)
 
     @property
     def weights_hash(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from filelock import FileLock
@@ -16,6 +17,8 @@ from genbench.data.packed import PackedDataset, Split
 from genbench.evaluate.extractors import Extractor
 from genbench.evaluate.moments import Moments
 from genbench.store import write_atomic
+
+Kept = TypeVar("Kept")
 
 VERSION = 2
 """Raised whenever other moments come of the same images, if only by rounding."""
@@ -51,27 +54,30 @@ def obtain(path: Path, compute: Callable[[], Moments]) -> Moments:
 
     A spoiled file is written anew.
     """
-    found = _load(path)
-    if found is not None:
-        return found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        return _load(path) or _keep(path, compute())
+    return _obtain(path, _load, lambda: _keep(path, compute()))
 
 
 def obtain_features(path: Path, limit: int | None, compute: Callable[[], Tensor]) -> Tensor:
-    """Load the features of the first images, else compute and keep them, beside the moments whose file is `path`."""
+    """Do with the features of the first images as `obtain` does with moments; `path` is that of their moments."""
     place = path.parent.with_name("features") / f"{path.stem}-{limit or 'all'}.safetensors"
-    found = _load_features(place)
-    if found is not None:
-        return found
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_suffix(".lock")):
-        found = _load_features(place)
-        if found is None:
-            found = compute().contiguous()
-            write_atomic(place, save({"features": found}))
-        return found
+    return _obtain(place, _load_features, lambda: _keep_features(place, compute()))
+
+
+def _obtain(path: Path, read: Callable[[Path], Kept | None], compute_and_keep: Callable[[], Kept]) -> Kept:
+    found = read(path)
+    if found is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            found = read(path)  # another process may have been first
+            if found is None:
+                found = compute_and_keep()
+    return found
+
+
+def _keep_features(path: Path, features: Tensor) -> Tensor:
+    plain = features.contiguous()
+    write_atomic(path, save({"features": plain}))
+    return plain
 
 
 def _load_features(path: Path) -> Tensor | None:

@@ -79,7 +79,7 @@ class Lpips:
     def __init__(self, network: nn.Module, facts: Mapping[str, Scalar], device: torch.device) -> None:
         self.facts = facts
         self._chunks = Chunks.on(device, cpu=16, gpu=64)
-        self._network = network.to(device).to(memory_format=self._chunks.layout)
+        self._network = self._chunks.put(network, device)
 
     @torch.no_grad()
     def __call__(self, real: Tensor, fake: Tensor) -> Tensor:

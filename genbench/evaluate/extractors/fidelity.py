@@ -62,8 +62,7 @@ class FidelityFeatures:
         self.size = design.size
         self.weights_hash = weights_hash
         self._chunks = Chunks.on(device, cpu=8, gpu=64)
-        network = network.to(device, torch.float32).to(memory_format=self._chunks.layout)
-        self._network = network.eval().requires_grad_(False)
+        self._network = self._chunks.put(network, device)
         self._resize = TensorflowResize(design.side)
         mean, deviation = (255 * torch.tensor(values).view(3, 1, 1).to(device) for values in design.colours)
         self._mean, self._deviation = mean, deviation

@@ -65,7 +65,7 @@ class Inception:
         self.weights_hash = weights_hash
         self._chunks = Chunks.on(device, cpu=8, gpu=64)
         layers, classes = _folded(network)
-        self._network = layers.to(device).to(memory_format=self._chunks.layout)
+        self._network = self._chunks.put(layers, device)
         self._classes = classes.to(device)
         self._resize = TensorflowResize(INCEPTION_SIDE, scale=1 / 128)
 

@@ -51,8 +51,7 @@ class TorchvisionFeatures:
         self.weights_hash = weights_hash
         self._preset = preset
         self._chunks = Chunks.on(device, cpu=8, gpu=64)
-        network = network.to(device, torch.float32).to(memory_format=self._chunks.layout)
-        self._network = network.eval().requires_grad_(False)
+        self._network = self._chunks.put(network, device)
         layer, self.size = _last_layer(self._network, preset.crop_size[0], device)
         self._seen: list[Tensor] = []
         layer.register_forward_pre_hook(lambda _, inputs: self._seen.append(inputs[0]))
