@@ -5,11 +5,10 @@ The interval is Student's, at 95 %, of the mean difference; RECORDS defaults to 
 
 import sys
 from collections import defaultdict
-from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
 
-from scipy.stats import t
+from paired import interval
 
 from genbench.store import read_record
 
@@ -29,9 +28,9 @@ def main() -> None:
         seeds = sorted(by["auto"].keys() & by["float32"].keys())
         auto, full = ([by[precision][seed] for seed in seeds] for precision in ("auto", "float32"))
         apart = [a - b for a, b in zip(auto, full, strict=True)]
-        half = t.ppf(0.975, len(apart) - 1) * stdev(apart) / sqrt(len(apart))
+        apart_by, half = interval(apart)
         columns = [f"{mean(side):.4g} ± {stdev(side):.2g}" for side in (auto, full)]
-        print(f"| {model} | {name} | {' | '.join(columns)} | {mean(apart):+.2g} ± {half:.2g} |")
+        print(f"| {model} | {name} | {' | '.join(columns)} | {apart_by:+.2g} ± {half:.2g} |")
 
 
 if __name__ == "__main__":
