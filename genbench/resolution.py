@@ -295,7 +295,10 @@ def _evaluator(plugins: Plugins, name: str, variant: str, given: Values, samplin
     if variant and spec.variant is None:
         raise GenbenchError(f"evaluator `{name}` has no variants, so not `{name}:{variant}`", f"ask for `{name}`")
     if variant and spec.variant in given:
-        raise GenbenchError(f"`{name}:{variant}` and the setting `evaluation.{name}.{spec.variant}` say the same twice")
+        raise GenbenchError(
+            f"`{name}:{variant}` and the setting `evaluation.{name}.{spec.variant}` say the same twice",
+            "leave out one of them",
+        )
     values = resolve_settings(plugins, spec, given | ({spec.variant: variant} if variant and spec.variant else {}))
     if spec.variant == "extractor":
         plugins.extractor(values["extractor"])  # a name that nothing answers to is told before hours of training
