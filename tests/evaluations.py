@@ -83,3 +83,54 @@ def rewrite_checkpoint(model: str, change: Callable[[dict[str, torch.Tensor], di
     tensors = load_file(path)
     change(tensors, header)
     save_file(tensors, path, header)
+
+
+# What a run may suffer.
+
+
+def lose_checkpoint() -> None:
+    (run_of("vae") / "checkpoint" / "last.safetensors").unlink()
+
+
+def old_format() -> None:
+    rewrite_checkpoint("vae", lambda _, header: header.update(format="genbench.checkpoint/1"))
+
+
+def unfinished() -> None:
+    def change(_: dict[str, torch.Tensor], header: dict[str, str]) -> None:
+        header["progress"] = json.dumps(json.loads(header["progress"]) | {"images_seen": 8})
+
+    rewrite_checkpoint("vae", change)
+
+
+def other_weights() -> None:
+    def change(tensors: dict[str, torch.Tensor], _: dict[str, str]) -> None:
+        name = next(name for name in tensors if name.startswith("model/") and tensors[name].is_floating_point())
+        tensors[name] += 1
+
+    rewrite_checkpoint("vae", change)
+
+
+def other_configuration() -> None:
+    rewrite_checkpoint("vae", lambda _, header: header.update(config_hash="0" * 64))
+
+
+def damaged() -> None:
+    (run_of("vae") / "checkpoint" / "last.safetensors").write_bytes(b"nothing of the kind")
+
+
+def foreign_setting() -> None:
+    edit("vae", lambda record: record["config"]["training"].update(momentum=0.9))
+
+
+def older_configuration() -> None:
+    def change(record: dict[str, Any]) -> None:
+        del record["config"]["training"]["precision"]
+        record["config_hash"] = "1" * 64  # that of a configuration without it
+
+    edit("vae", change)
+
+
+def half_a_record() -> None:
+    path = run_of("vae") / "record.json"
+    path.write_text(path.read_text()[:500])

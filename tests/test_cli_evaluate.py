@@ -10,7 +10,24 @@ from typing import Any
 
 import pytest
 import torch
-from evaluations import PLUGIN, edit, files, record_of, rewrite_checkpoint, run_of, scores
+from evaluations import (
+    PLUGIN,
+    damaged,
+    edit,
+    files,
+    foreign_setting,
+    half_a_record,
+    lose_checkpoint,
+    old_format,
+    older_configuration,
+    other_configuration,
+    other_weights,
+    record_of,
+    rewrite_checkpoint,
+    run_of,
+    scores,
+    unfinished,
+)
 
 from genbench.cli import main
 from genbench.records import Record
@@ -174,54 +191,6 @@ def test_what_was_skipped_has_had_its_turn_where_it_is_not_named(capsys: pytest.
     _, lines = summary(capsys, "--dry-run")
     assert "odd" not in lines["vae"]["evaluators"]
     assert "mse" in lines["vae"]["evaluators"]
-
-
-def lose_checkpoint() -> None:
-    (run_of("vae") / "checkpoint" / "last.safetensors").unlink()
-
-
-def old_format() -> None:
-    rewrite_checkpoint("vae", lambda _, header: header.update(format="genbench.checkpoint/1"))
-
-
-def unfinished() -> None:
-    def change(_: dict[str, torch.Tensor], header: dict[str, str]) -> None:
-        header["progress"] = json.dumps(json.loads(header["progress"]) | {"images_seen": 8})
-
-    rewrite_checkpoint("vae", change)
-
-
-def other_weights() -> None:
-    def change(tensors: dict[str, torch.Tensor], _: dict[str, str]) -> None:
-        name = next(name for name in tensors if name.startswith("model/") and tensors[name].is_floating_point())
-        tensors[name] += 1
-
-    rewrite_checkpoint("vae", change)
-
-
-def other_configuration() -> None:
-    rewrite_checkpoint("vae", lambda _, header: header.update(config_hash="0" * 64))
-
-
-def damaged() -> None:
-    (run_of("vae") / "checkpoint" / "last.safetensors").write_bytes(b"nothing of the kind")
-
-
-def foreign_setting() -> None:
-    edit("vae", lambda record: record["config"]["training"].update(momentum=0.9))
-
-
-def older_configuration() -> None:
-    def change(record: dict[str, Any]) -> None:
-        del record["config"]["training"]["precision"]
-        record["config_hash"] = "1" * 64  # that of a configuration without it
-
-    edit("vae", change)
-
-
-def half_a_record() -> None:
-    path = run_of("vae") / "record.json"
-    path.write_text(path.read_text()[:500])
 
 
 TROUBLE = {

@@ -1,6 +1,5 @@
 """Edits against the true changed image: models whose edits are known score what they should."""
 
-import csv
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bench import Bench, Blobs
+from bench import Blobs
 from contexts import CPU, Untrained, config
 from torch import Tensor, nn
 
@@ -391,24 +390,3 @@ def test_what_has_no_truth_or_no_encoder_is_skipped(build: Build, model: Model, 
     found = run(build(model, source))
     assert (found.scores, found.sheets) == ((), ())
     assert [u.reason for u in found.skipped] == [reason]
-
-
-def test_a_run_on_toy_faces_from_end_to_end(bench: Bench) -> None:
-    config = bench.config(
-        dataset="toyfaces",
-        size=16,
-        images=48,
-        evaluators=("counterfactual",),
-        settings=("dataset.count=200", "evaluation.counterfactual.images=12"),
-    )
-    record = bench.finish(config)
-    assert [s.name for s in record.scores] == ["counterfactual", "counterfactual-region"]
-    whole = record.scores[0]
-    assert whole.protocol["images"] == 12
-    assert whole.protocol["attributes"] == 13
-    assert whole.protocol["invisible_flips"] == 0
-    assert whole.uncertainty is not None
-    with (bench.folder(config).path / "tables" / "counterfactual.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 13
-    assert {float(row["flips"]) for row in rows} == {12.0}

@@ -1,5 +1,6 @@
 """A whole run and its record."""
 
+import csv
 import json
 import math
 
@@ -162,3 +163,24 @@ def test_the_record_is_plain_json(bench: Bench) -> None:
     document = json.loads(bench.folder(config).record_path.read_text())
     assert document["schema"] == "genbench.record/1"
     assert document["scores"][0]["value"] == record.scores[0].value, "full precision"
+
+
+def test_counterfactuals_of_toy_faces_from_end_to_end(bench: Bench) -> None:
+    config = bench.config(
+        dataset="toyfaces",
+        size=16,
+        images=48,
+        evaluators=("counterfactual",),
+        settings=("dataset.count=200", "evaluation.counterfactual.images=12"),
+    )
+    record = bench.finish(config)
+    assert [s.name for s in record.scores] == ["counterfactual", "counterfactual-region"]
+    whole = record.scores[0]
+    assert whole.protocol["images"] == 12
+    assert whole.protocol["attributes"] == 13
+    assert whole.protocol["invisible_flips"] == 0
+    assert whole.uncertainty is not None
+    with (bench.folder(config).path / "tables" / "counterfactual.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 13
+    assert {float(row["flips"]) for row in rows} == {12.0}
