@@ -1,6 +1,7 @@
 """The hooks that a plugin may implement, each with a whole example."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -128,8 +129,10 @@ def genbench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
-def genbench_run_finished(record: "Record") -> None:
-    """Observe a run that has just ended: `record` is what was written to its folder.
+def genbench_run_finished(record: "Record", folder: Path) -> None:
+    """Observe a run that has just ended: `record` is what was written to `folder`, beside its curve and its pictures.
+
+    An implementation may take `record` alone.
 
     Example:
         ::
@@ -138,6 +141,6 @@ def genbench_run_finished(record: "Record") -> None:
 
 
             @genbench.hookimpl
-            def genbench_run_finished(record):
-                print(record.run.model, record.status, {s.name: s.value for s in record.scores})
+            def genbench_run_finished(record, folder):
+                print(record.run.model, record.status, {s.name: s.value for s in record.scores}, folder / "images")
     """

@@ -235,6 +235,6 @@ def _finish(parts: Assembled, record: Record, log: RunLog) -> Record:
     if record.status == "ok":
         parts.folder.unfinished_path.unlink(missing_ok=True)
     log.note(f"ended: {record.status}{f': {record.reason}' if record.reason else ''}")
-    for problem in parts.plugins.run_finished(record):
+    for problem in parts.plugins.run_finished(record, parts.folder.path):
         log.said(f"warning: {problem}")
     return record

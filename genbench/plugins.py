@@ -179,13 +179,13 @@ class Plugins:
             raise GenbenchError(f"{where}: module `{module}` has no `{attribute}`", hint)
         return getattr(found, attribute)
 
-    def run_finished(self, record: "Record") -> list[str]:
+    def run_finished(self, record: "Record", folder: Path) -> list[str]:
         """Call every observer, each on its own, and return what went wrong, one line each."""
         problems = []
         for plugin, manager in zip(self.loaded, self._managers, strict=True):
             try:
                 with quiet_stdout():
-                    manager.hook.genbench_run_finished(record=record)
+                    manager.hook.genbench_run_finished(record=record, folder=folder)
             except (Exception, SystemExit) as error:
                 problems.append(f"plugin {plugin.title}: genbench_run_finished {reason(error)}")
         return problems

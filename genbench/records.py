@@ -1,4 +1,7 @@
-"""`Record`: the one immutable JSON file of a run, its schema and its checks. Imports no torch."""
+"""`Record`: the one immutable JSON file of a run, its schema and its checks. Imports no torch.
+
+A record may come from a stranger, so that every text and list in it is bounded; nothing in it is ever opened.
+"""
 
 from typing import Annotated, Literal
 
@@ -6,9 +9,18 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from genbench.config import Frozen
 
-SCHEMA = "genbench.record/1"
+SCHEMA = "genbench.record/2"
 
-Scalar = str | int | float | bool | None
+LONGEST_NAME, LONGEST_TEXT, MOST = 1_000, 20_000, 10_000
+"""Characters of a name and of any other text, and entries of a list or mapping, that a record may have."""
+
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Scalar = Text | int | float | bool | None
+Direction = Literal["higher", "lower", "none"]
+"""Which way a score is better; `none` for one that describes and is never ranked."""
+
+_BOUNDED = Field(max_length=MOST)
 
 
 class Score(Frozen):
@@ -18,7 +30,7 @@ class Score(Frozen):
         name: as in a table's heading, such as `mse` or `fd-attributes`.
         value: finite, at full precision.
         uncertainty: standard error of `value` over images, or None where it is not estimated.
-        direction: which way is better.
+        direction: which way is better, if any.
         protocol: everything that can move the number apart from the model; the harness adds evaluator and data set.
             Scores whose protocols differ are never ranked together.
         details: parts of the score, such as one value for each attribute; never ranked.
@@ -27,14 +39,14 @@ class Score(Frozen):
             adds it.
     """
 
-    name: str
+    name: Name
     value: float
-    direction: Literal["higher", "lower"]
-    protocol: dict[str, Scalar]
+    direction: Direction
+    protocol: Annotated[dict[Name, Scalar], _BOUNDED]
     uncertainty: float | None = None
-    details: dict[str, float] = Field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    origin: str | None = None
+    details: Annotated[dict[Name, float], _BOUNDED] = Field(default_factory=dict)
+    warnings: Annotated[tuple[Text, ...], _BOUNDED] = ()
+    origin: Name | None = None
 
 
 class Check(Frozen):
@@ -48,11 +60,11 @@ class Check(Frozen):
         meaning: what a flag says of the model, one sentence.
     """
 
-    name: str
+    name: Name
     value: float | None
     flagged: bool
-    rule: str
-    meaning: str
+    rule: Text
+    meaning: Text
 
     @property
     def flag(self) -> str:
@@ -79,51 +91,56 @@ class Unscored(Frozen):
         evaluator: its name, with its variant where it has one, such as `fd:attributes`.
     """
 
-    evaluator: str
-    reason: str
+    evaluator: Name
+    reason: Text
 
 
 class Plugin(Frozen):
     """Where a part of the run came from."""
 
     kind: Literal["model", "similarity", "evaluator", "dataset"]
-    name: str
-    distribution: str
-    version: str
+    name: Name
+    distribution: Name
+    version: Name
 
 
 class RunIdentity(Frozen):
     """What was run; with the configuration's hash, the run's place in the store."""
 
-    model: str
-    similarity: str | None
-    dataset: str
+    model: Name
+    similarity: Name | None
+    dataset: Name
     seed: int
 
 
 class DataFacts(Frozen):
     """The data as the run saw it."""
 
-    name: str
+    name: Name
     size: int
     channels: int
-    fingerprint: str
+    fingerprint: Name
     train: int
     validation: int
     test: int
     attributes: int
-    notes: tuple[str, ...] = ()
+    notes: Annotated[tuple[Text, ...], _BOUNDED] = ()
     skipped_images: int = 0
 
 
 class Cost(Frozen):
-    """What the run cost; times in seconds of wall clock, summed over resumed parts."""
+    """What the run cost; times in seconds of wall clock, summed over resumed parts.
+
+    Attributes:
+        energy_j: that the device used in training, in joules, whoever else used it then; None where it does not tell.
+    """
 
     prepare_s: float
     train_s: float
     evaluate_s: float
     images_per_s: float
     peak_memory_bytes: int
+    energy_j: float | None = None
 
 
 class Execution(Frozen):
@@ -137,17 +154,17 @@ class Execution(Frozen):
         processes: how many trained the run together.
     """
 
-    device: str
-    device_name: str
-    engine: str
-    precision: str
-    fallback: str | None = None
-    images: str | None = None
+    device: Name
+    device_name: Name
+    engine: Name
+    precision: Name
+    fallback: Text | None = None
+    images: Name | None = None
     processes: int = 1
     threads: int
-    platform: str
-    versions: dict[str, str]
-    git_commit: str | None
+    platform: Name
+    versions: Annotated[dict[Name, Name], _BOUNDED]
+    git_commit: Name | None
 
 
 def _is_record(schema: str) -> str:
@@ -171,25 +188,25 @@ class Record(Frozen):
 
     schema_: Annotated[str, AfterValidator(_is_record), Field(alias="schema")] = SCHEMA
     status: Literal["ok", "failed", "diverged"]
-    reason: str | None = None
+    reason: Text | None = None
     run: RunIdentity
-    config: dict[str, object]
-    config_hash: str
-    plugins: tuple[Plugin, ...]
+    config: Annotated[dict[Name, object], _BOUNDED]
+    config_hash: Name
+    plugins: Annotated[tuple[Plugin, ...], _BOUNDED]
     data: DataFacts
     images_asked: int
     images_seen: int
-    parameters: dict[str, int]
+    parameters: Annotated[dict[Name, int], _BOUNDED]
     similarity_weight: float | None = None
-    weights_sha256: str | None = None
-    scores: tuple[Score, ...] = ()
-    skipped: tuple[Unscored, ...] = ()
-    failures: tuple[Unscored, ...] = ()
-    checks: tuple[Check, ...] = ()
-    notes: tuple[str, ...] = ()
+    weights_sha256: Name | None = None
+    scores: Annotated[tuple[Score, ...], _BOUNDED] = ()
+    skipped: Annotated[tuple[Unscored, ...], _BOUNDED] = ()
+    failures: Annotated[tuple[Unscored, ...], _BOUNDED] = ()
+    checks: Annotated[tuple[Check, ...], _BOUNDED] = ()
+    notes: Annotated[tuple[Text, ...], _BOUNDED] = ()
     cost: Cost
     execution: Execution
-    started_utc: str
-    finished_utc: str
+    started_utc: Name
+    finished_utc: Name
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)

@@ -161,7 +161,7 @@ def test_the_record_is_plain_json(bench: Bench) -> None:
     config = bench.config()
     record = bench.finish(config)
     document = json.loads(bench.folder(config).record_path.read_text())
-    assert document["schema"] == "genbench.record/1"
+    assert document["schema"] == "genbench.record/2"
     assert document["scores"][0]["value"] == record.scores[0].value, "full precision"
 
 

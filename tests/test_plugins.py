@@ -314,7 +314,7 @@ def test_observers_are_called_each_on_its_own(capsys: pytest.CaptureFixture[str]
     )
     assert [p.problem for p in plugins.loaded] == [None, None]
     record: Any = SimpleNamespace(status="ok")
-    (problem,) = plugins.run_finished(record)
+    (problem,) = plugins.run_finished(record, Path("runs"))
     assert problem.startswith("plugin bad (bad 0): genbench_run_finished raised OSError: disk is full")
     assert seen == ["ok"]
     assert capsys.readouterr().out == ""

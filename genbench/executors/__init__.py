@@ -1,0 +1,1 @@
+"""How the runs of a suite are carried out: in processes of this machine, or on a Ray cluster."""
