@@ -85,6 +85,7 @@ def compose_record(parts: Assembled, ending: Ending) -> Record:
         skipped=ending.evaluation.skipped,
         failures=ending.evaluation.failures,
         checks=ending.evaluation.checks,
+        notes=tuple(f"similarity: {key} {value}" for key, value in weighted.facts.items()) if weighted else (),
         cost=Cost(
             prepare_s=parts.prepare_s,
             train_s=progress.train_s,

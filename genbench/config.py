@@ -75,8 +75,9 @@ class TrainingConfig(Frozen):
         optimiser: for every network alike: `rmsprop` with decay 0.99 and bias correction, or `adam` with β 0.5, 0.999.
         learning_rate: for every network alike.
         flip: whether each image is mirrored with probability one half.
-        similarity_weight: factor on the similarity, or `auto`: such that its gradient at the reconstruction has
-            the norm that the Gaussian pixel likelihood's has, measured on the first batches.
+        similarity_weight: factor on the similarity; or `auto`: such that its gradient at the reconstruction has
+            the norm that the Gaussian pixel likelihood's has, measured on the first batches; or `calibrated`: at each
+            step the inverse of the variance that makes the batch likeliest, the similarity read as a Gaussian's.
         precision: of convolutions and matrix products in training: `float32`, `tf32`, `bfloat16`, or `auto`, bfloat16
             where the device computes in it. Statistics, losses and likelihoods are float32 always.
         batch_norm: whether several processes that train one run take their statistics of the whole batch
@@ -88,7 +89,7 @@ class TrainingConfig(Frozen):
     optimiser: Literal["rmsprop", "adam"] = "rmsprop"
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-4
     flip: bool = False
-    similarity_weight: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    similarity_weight: Annotated[float, Field(gt=0)] | Literal["auto", "calibrated"] = "auto"
     precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
     batch_norm: Literal["synchronised", "local"] = "synchronised"
 

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from genbench.train.sharing import Share
 if TYPE_CHECKING:
     from genbench.evaluate.context import EvaluationContext
     from genbench.networks import Blueprint
-    from genbench.records import Check, Score, Sheet
+    from genbench.records import Check, Scalar, Score, Sheet
 
 __all__ = [
     "Batch",
@@ -97,7 +98,12 @@ class Similarity(nn.Module, ABC):
     """A measure of how likely real images are, given reconstructions of them.
 
     Built with its settings as the one argument where its spec names any, else without arguments.
+
+    Attributes:
+        facts: what can move its value beside its settings, such as the hash of a network's weights; recorded.
     """
+
+    facts: Mapping[str, "Scalar"] = MappingProxyType({})
 
     @abstractmethod
     def forward(self, real: View, fake: View) -> Tensor:

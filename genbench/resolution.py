@@ -94,7 +94,7 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
         raise GenbenchError(f"model `{model.name}` has no similarity to set", "leave out the similarity.* settings")
     training = {"images": defaults.images, "flip": dataset.flip} | _given(
         batch_size=request.batch_size,
-        similarity_weight=_number_or_auto(request.similarity_weight),
+        similarity_weight=_number_or_way(request.similarity_weight),
         precision=request.precision,
     )
     config = RunConfig(
@@ -340,13 +340,13 @@ def _invalid(error: ValidationError, where: str, hint: str) -> GenbenchError:
     return GenbenchError(f"{where}: setting `{place}` is {first['input']!r}: {message}", hint)
 
 
-def _number_or_auto(text: str | None) -> float | str | None:
-    if text is None or text == "auto":
+def _number_or_way(text: str | None) -> float | str | None:
+    if text is None or text in ("auto", "calibrated"):
         return text
     try:
         return float(text)
     except ValueError:
-        raise GenbenchError(f"--similarity-weight is {text!r}, expected `auto` or a number over 0") from None
+        raise GenbenchError(f"--similarity-weight is {text!r}, expected `auto`, `calibrated` or a number over 0") from None
 
 
 def _given(**values: Any) -> Values:

@@ -28,6 +28,10 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 _NOT_RUNS = {"checkpoint", "images", "tables"}
 
 
+class Busy(GenbenchError):
+    """Another process holds the folder; what it does there may be all that was wanted."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where the files of one run are; nothing is created by asking."""
@@ -114,14 +118,15 @@ def lock(folder: Path) -> Iterator[None]:
     The holder is the folder's only writer, so temporary files that a killed one left there are removed.
 
     Raises:
-        GenbenchError: another process holds it, or it can't be written.
+        Busy: another process holds it.
+        GenbenchError: it can't be written.
     """
     held = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held.acquire(blocking=False)
     except Timeout:
-        raise GenbenchError(
+        raise Busy(
             f"{folder}: another run is using this folder",
             "wait until it has ended; the same command then resumes where it stopped",
         ) from None

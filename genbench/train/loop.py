@@ -157,7 +157,10 @@ def weigh_similarity(model: Model, batches: Batches, config: RunConfig, images_s
     if images_seen < model.similarity_from:
         return False
     similarity = model.similarity
-    if isinstance(similarity, WeightedSimilarity) and not similarity.measured:
+    if not isinstance(similarity, WeightedSimilarity):
+        return True
+    similarity.share = batches.share
+    if not similarity.calibrated and not similarity.measured:
         batches.share.seed(config.seed, "weight")
         first = [batches.draw(images_seen + i * batches.batch_size) for i in range(WEIGHT_BATCHES)]
         similarity.weight.fill_(measure_weight(model, similarity.similarity, first))

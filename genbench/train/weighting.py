@@ -7,24 +7,37 @@ import torch
 from torch import Tensor
 
 from genbench.errors import GenbenchError
-from genbench.interfaces import Batch, Model, Similarity, View
+from genbench.interfaces import Batch, Model, Share, Similarity, View
 from genbench.train.gradients import gradient_in
 from genbench.train.precision import precise
 
 
 class WeightedSimilarity(Similarity):
-    """A similarity times a weight that belongs to the model's state; NaN until an automatic one has been measured.
+    """A similarity times a weight that belongs to the model's state; NaN until one that is not given is known.
 
     The similarity is computed in float32 whatever the step's precision: a sum of thousands of squares does not fit a
     half one.
+
+    Args:
+        similarity: any; for `calibrated`, one that is least where both images are the same.
+        weight: `auto` is measured once by `measure_weight`. `calibrated` is found at each step: the similarity is read
+            as ½d²/σ² + D/2·log σ² of a Gaussian in the D values of an image, with the σ² that makes the batch likeliest
+            (Rybkin et al. 2021, section 3.2), so that no weight is chosen by hand; d² is twice by how much the
+            similarity exceeds that of the image to itself. The gradient is that of D/2·log of its mean.
+
+    Attributes:
+        share: of the batch that this process has, over all of which σ² is taken.
     """
 
     weight: Tensor
 
-    def __init__(self, similarity: Similarity, weight: float | Literal["auto"]) -> None:
+    def __init__(self, similarity: Similarity, weight: float | Literal["auto", "calibrated"]) -> None:
         super().__init__()
         self.similarity = similarity
-        initial = float("nan") if weight == "auto" else float(weight)
+        self.facts = similarity.facts
+        self.calibrated = weight == "calibrated"
+        self.share = Share()
+        initial = float("nan") if isinstance(weight, str) else float(weight)
         self.register_buffer("weight", torch.tensor(initial, dtype=torch.float32))
 
     @property
@@ -34,8 +47,21 @@ class WeightedSimilarity(Similarity):
 
     def forward(self, real: View, fake: View) -> Tensor:
         with torch.autocast(real.images.device.type, enabled=False):
-            distance: Tensor = self.weight * self.similarity(_precisely(real), _precisely(fake))
+            real, fake = _precisely(real), _precisely(fake)
+            if self.calibrated:
+                return self._calibrated(real, fake)
+            distance: Tensor = self.weight * self.similarity(real, fake)
         return distance
+
+    def _calibrated(self, real: View, fake: View) -> Tensor:
+        with torch.no_grad():
+            least = self.similarity(real, real)
+        half_square = self.similarity(real, fake) - least
+        values = real.images[0].numel()
+        variance = (2 / values * self.share.mean(half_square.mean())).clamp(min=torch.finfo(torch.float32).tiny)
+        if self.training:
+            self.weight.copy_(1 / variance)
+        return half_square / variance + values / 2 * variance.log()
 
 
 class _Precise(Mapping[str, Tensor]):

@@ -1,4 +1,4 @@
-"""The similarities of the paper: of pixels, and of a discriminator's features."""
+"""Similarities of pixels, of structure, of a discriminator's features and of a trained network's."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ _PIXELS = "genbench_similarities.settings:ElementwiseSettings"
 
 @genbench.hookimpl
 def genbench_similarities() -> Iterable[genbench.SimilaritySpec]:
-    """Declare `mse`, `l1`, `bce` and `dis-l`."""
+    """Declare all similarities of this package."""
     yield genbench.SimilaritySpec(
         "mse", "Gaussian likelihood of the pixels", "genbench_similarities.elementwise:Mse", _PIXELS
     )
@@ -25,4 +25,23 @@ def genbench_similarities() -> Iterable[genbench.SimilaritySpec]:
         "genbench_similarities.elementwise:DisL",
         "genbench_similarities.settings:DisLSettings",
         genbench.Needs(discriminator=True),
+    )
+    yield genbench.SimilaritySpec(
+        "ssim",
+        "structural similarity in windows of pixels (Wang et al. 2004)",
+        "genbench_similarities.structural:Ssim",
+        needs=genbench.Needs(min_size=11),
+    )
+    yield genbench.SimilaritySpec(
+        "laplacian",
+        "absolute differences of Laplacian pyramids (Bojanowski et al. 2018)",
+        "genbench_similarities.structural:Laplacian",
+        needs=genbench.Needs(min_size=8),
+    )
+    yield genbench.SimilaritySpec(
+        "perceptual",
+        "features of a network trained to recognise objects (Zhang et al. 2018)",
+        "genbench_similarities.perceptual:Perceptual",
+        "genbench_similarities.settings:PerceptualSettings",
+        genbench.Needs(min_size=32),
     )

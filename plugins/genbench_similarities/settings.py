@@ -23,3 +23,13 @@ class DisLSettings(ElementwiseSettings):
         "layer of the discriminator; `default` is `down3`, its third strided convolution, `first` is `down1`; "
         "of an MLP, `hidden2` and `hidden1`",
     ] = "default"
+
+
+@dataclass(frozen=True)
+class PerceptualSettings:
+    """Whose features to compare."""
+
+    network: Annotated[
+        Literal["squeezenet1_0", "squeezenet1_1", "alexnet", "vgg16"],
+        "of torchvision's, with its weights for ImageNet; the first is the smallest, the last the usual one",
+    ] = "squeezenet1_0"
