@@ -92,6 +92,7 @@ def compose_record(parts: Assembled, ending: Ending) -> Record:
             evaluate_s=ending.evaluate_s,
             images_per_s=progress.images_seen / progress.train_s if progress.train_s else 0.0,
             peak_memory_bytes=peak_memory_bytes(parts.device),
+            energy_j=progress.energy_j,
         ),
         execution=describe_execution(parts.device, ending.how),
         started_utc=parts.began.isoformat(timespec="seconds"),

@@ -8,6 +8,9 @@ from pathlib import Path
 _FOLDERS = re.compile(r"(?<![\w/:.~])(?:~|[A-Za-z]:)?[/\\]+(?:[^\s/\\'\"`:;,()]+[/\\]+)*(?=[^\s/\\])")
 """The folders of an absolute path, which begins after no letter: not those of an address, nor of `and/or`."""
 
+LONGEST_RECORDED = 2000
+"""Characters of a reason that is recorded."""
+
 
 class GenbenchError(Exception):
     """A failure that the user can understand and mend.
@@ -63,6 +66,12 @@ def explained(error: BaseException) -> str:
     if isinstance(error, GenbenchError):
         return f"{error.message} ({error.hint})" if error.hint else error.message
     return in_one_line(error)
+
+
+def recordable(text: str) -> str:
+    """Return a text as it may stand in a record: without folders, and no longer than anybody reads."""
+    short = without_folders(text)
+    return short if len(short) <= LONGEST_RECORDED else f"{short[: LONGEST_RECORDED - 1]}…"
 
 
 def without_folders(text: str) -> str:

@@ -14,7 +14,7 @@ from genbench.config import RunConfig
 from genbench.data.batches import Resident, load_batches
 from genbench.data.packed import PackedDataset
 from genbench.data.preparation import prepare
-from genbench.errors import GenbenchError, without_folders
+from genbench.errors import GenbenchError, recordable
 from genbench.evaluate.merging import missing
 from genbench.execution import (
     How,
@@ -130,7 +130,7 @@ def _carry_out(
     except Exception as error:
         if earlier is None:
             saved = read_progress(parts.folder.checkpoint_path) or Progress()
-            failed = Ending("failed", saved, without_folders(f"{type(error).__name__}: {error}"))
+            failed = Ending("failed", saved, recordable(f"{type(error).__name__}: {error}"))
             _finish(parts, compose_record(parts, failed), log)
         raise
     if ending is None:

@@ -1,6 +1,7 @@
 """`Plugins`: load, isolate, collect, explain. Imports no torch."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 from pluggy import PluginManager
 
-from genbench.errors import GenbenchError, did_you_mean, unknown_name
+from genbench.errors import GenbenchError, did_you_mean, explained, unknown_name
 from genbench.loading import (
     GROUP,
     KINDS,
@@ -86,6 +87,13 @@ class Plugins:
 
     def declarations(self, kind: Kind) -> list[Declaration]:
         """Return all of one kind, sorted by name, names that clash included."""
+        return self._declared[kind]
+
+    @cached_property
+    def _declared(self) -> dict[Kind, list[Declaration]]:
+        return {kind: self._collect(kind) for kind in KINDS}
+
+    def _collect(self, kind: Kind) -> list[Declaration]:
         found = [Declaration(s, p) for p in self.loaded for s in p.specs if isinstance(s, TYPES[kind])]
         names = [d.spec.name for d in found]
         return sorted((replace(d, clash=names.count(d.spec.name) > 1) for d in found), key=lambda d: d.spec.name)
@@ -168,13 +176,13 @@ class Plugins:
             GenbenchError: a part of it is missing or fails to import; names the plugin where it is known.
         """
         module, _, attribute = target.partition(":")
-        where = f"`{target}`{self._declared_by(target)}"
         try:
             with quiet_stdout():
                 found = import_module(module)
         except (Exception, SystemExit) as error:
-            raise _import_failed(where, module, error) from error
+            raise _import_failed(f"`{target}`{self._declared_by(target)}", module, error) from error
         if not hasattr(found, attribute):
+            where = f"`{target}`{self._declared_by(target)}"
             hint = did_you_mean(attribute, vars(found)) or f"define it there, or mend the declaration {target!r}"
             raise GenbenchError(f"{where}: module `{module}` has no `{attribute}`", hint)
         return getattr(found, attribute)
@@ -187,7 +195,10 @@ class Plugins:
                 with quiet_stdout():
                     manager.hook.genbench_run_finished(record=record, folder=folder)
             except (Exception, SystemExit) as error:
-                problems.append(f"plugin {plugin.title}: genbench_run_finished {reason(error)}")
+                # What a plugin says to the user needs no line of code beside it.
+                known = isinstance(error, GenbenchError)
+                said = explained(error) if known else f"genbench_run_finished {reason(error)}"
+                problems.append(f"plugin {plugin.title}: {said}")
         return problems
 
     def _spec(self, kind: Kind, name: str, type_: type[_S]) -> _S:

@@ -6,6 +6,7 @@ Names are looked up, defaults filled in, settings and needs checked.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -137,7 +138,7 @@ def build_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> A
     if cls is None:
         return None
     try:
-        settings = TypeAdapter(cls).validate_python(dict(values))
+        settings = _adapter(cls).validate_python(dict(values))
     except ValidationError as error:
         raise _invalid(error, f"`{spec.name}`", f"see `genbench show {spec.name}`") from error
     for name in names:
@@ -145,6 +146,12 @@ def build_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> A
         if isinstance(value, float) and not math.isfinite(value):
             raise GenbenchError(f"`{spec.name}`: setting `{name}` is {value}, expected a finite number")
     return settings
+
+
+@cache
+def _adapter(cls: type) -> TypeAdapter[Any]:
+    """Return what validates a settings class; building it takes most of the time, and a suite resolves thousands."""
+    return TypeAdapter(cls)
 
 
 def build_part(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> Any:
@@ -302,6 +309,8 @@ def _evaluator(plugins: Plugins, name: str, variant: str, given: Values, samplin
     values = resolve_settings(plugins, spec, given | ({spec.variant: variant} if variant and spec.variant else {}))
     if spec.variant == "extractor":
         plugins.extractor(values["extractor"])  # a name that nothing answers to is told before hours of training
+    if spec.variant == "similarity":
+        plugins.similarity(values["similarity"])
     return EvaluatorConfig(
         name=name,
         settings=values,
@@ -346,7 +355,9 @@ def _number_or_way(text: str | None) -> float | str | None:
     try:
         return float(text)
     except ValueError:
-        raise GenbenchError(f"--similarity-weight is {text!r}, expected `auto`, `calibrated` or a number over 0") from None
+        raise GenbenchError(
+            f"--similarity-weight is {text!r}, expected `auto`, `calibrated` or a number over 0"
+        ) from None
 
 
 def _given(**values: Any) -> Values:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from genbench_similarities.perceptual import LAYERS, Perceptual
-from genbench_similarities.settings import PerceptualSettings
-from genbench_similarities.structural import Laplacian, Ssim, pyramid, ssim
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from genbench.interfaces import Similarity, View
+from genbench_similarities.perceptual import LAYERS, Perceptual
+from genbench_similarities.settings import PerceptualSettings
+from genbench_similarities.structural import Laplacian, Ssim, pyramid, ssim
 
 
 def images(count: int = 3, channels: int = 3, side: int = 32, seed: int = 0) -> torch.Tensor:

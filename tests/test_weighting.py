@@ -164,3 +164,64 @@ def test_the_weight_belongs_to_the_models_state() -> None:
     assert isinstance(fresh.similarity, WeightedSimilarity)
     assert fresh.similarity.measured
     assert float(fresh.similarity.weight) == 3.5
+
+
+def pair(count: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    real, fake = (torch.rand(count, 3, 8, 8, generator=generator) * 2 - 1 for _ in range(2))
+    return real, fake
+
+
+def test_calibrated_is_the_gaussian_with_the_variance_that_makes_the_batch_likeliest() -> None:
+    real, fake = pair()
+    fake.requires_grad_()
+    similarity = WeightedSimilarity(MSE, "calibrated")
+    cost = similarity(View(real), View(fake)).mean()
+    (gradient,) = torch.autograd.grad(cost, fake)
+    # Rybkin et al. 2021, equation 6: the negative log-likelihood, without its constant, at σ² = the mean square.
+    values = real[0].numel()
+    error = (real - fake).square().mean()
+    expected = values / 2 * (1 + error.log())
+    torch.testing.assert_close(cost, expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, fake)[0], rtol=1e-4, atol=1e-7)
+    assert float(similarity.weight) == pytest.approx(1 / float(error.detach()), rel=1e-5)
+    # Any other variance makes the batch less likely.
+    half_square = 0.5 * (real - fake.detach()).square().flatten(1).sum(1).mean()
+    for factor in (0.8, 1.25):
+        variance = factor * error.detach()
+        assert half_square / variance + values / 2 * variance.log() > expected.detach()
+
+
+@pytest.mark.parametrize("measure", [MSE, L1(ElementwiseSettings()), Bce(ElementwiseSettings())])
+def test_calibrated_forgets_the_scale_and_a_constant(measure: Similarity) -> None:
+    real, fake = pair()
+
+    def gradient(similarity: Similarity) -> Tensor:
+        leaf = fake.clone().requires_grad_()
+        cost = WeightedSimilarity(similarity, "calibrated")(View(real), View(leaf)).mean()
+        return torch.autograd.grad(cost, leaf)[0]
+
+    torch.testing.assert_close(gradient(Scaled(1000.0, measure)), gradient(measure), rtol=1e-4, atol=1e-8)
+
+
+def test_bce_is_calibrated_by_how_much_it_exceeds_the_images_own_entropy() -> None:
+    real, fake = pair()
+    similarity = WeightedSimilarity(Bce(ElementwiseSettings()), "calibrated")
+    similarity(View(real), View(fake))
+    p, q = (0.5 * (1 + real), 0.5 * (1 + fake))
+    divergence = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).flatten(1).sum(1).mean()
+    assert float(similarity.weight) == pytest.approx(float(real[0].numel() / (2 * divergence)), rel=1e-3)
+
+
+def test_a_perfect_reconstruction_and_evaluation_leave_a_calibrated_weight_finite_and_alone() -> None:
+    real, fake = pair()
+    similarity = WeightedSimilarity(MSE, "calibrated")
+    assert not similarity.measured
+    same = real.clone().requires_grad_()
+    cost = similarity(View(real), View(same)).sum()
+    assert cost.isfinite()
+    assert torch.autograd.grad(cost, same)[0].eq(0).all()
+    similarity(View(real), View(fake))
+    known = float(similarity.weight)
+    similarity.eval()(View(real), View(0.5 * fake))
+    assert float(similarity.weight) == known

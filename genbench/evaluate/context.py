@@ -19,6 +19,7 @@ from genbench.evaluate import classifier
 from genbench.evaluate.classifier import AttributeClassifier
 from genbench.evaluate.extractors import AttributeFeatures, Extractor, obtain_extractor
 from genbench.evaluate.generation import Generation
+from genbench.evaluate.judging import Judge, obtain_judge
 from genbench.evaluate.measuring import PRECISION, Measuring
 from genbench.evaluate.moments import Moments
 from genbench.evaluate.samplers import FITTED_TO, LIBRARY
@@ -238,6 +239,20 @@ class EvaluationContext:
         if key not in self._extractors:
             self._extractors[key] = self._obtain(name, weights)
         return self._extractors[key]
+
+    def judge(self, similarity: str) -> Judge:
+        """Return a similarity, with its settings' defaults, as a measure of any reconstructions.
+
+        One that needs a discriminator gets the data set's reference discriminator, which is trained where no run has
+        needed it yet.
+
+        Raises:
+            NotApplicable: it needs other images than these, or weights that can't be had.
+            GenbenchError: there is no such similarity.
+        """
+        if self._plugins is None:
+            raise GenbenchError(f"similarity `{similarity}` can't be looked up without plugins")
+        return obtain_judge(self._plugins, similarity, self.dataset, self.device, self._cache)
 
     def moments(self, extractor: Extractor, subject: Subject) -> Moments:
         """Return the moments of an extractor's features of a set of images.

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from genbench.config import EvaluatorConfig
-from genbench.errors import GenbenchError, NotApplicable, explained, without_folders
+from genbench.errors import GenbenchError, NotApplicable, explained, recordable
 from genbench.evaluate.context import EvaluationContext
 from genbench.networks import seeded
 from genbench.plugins import Plugins
@@ -88,12 +88,12 @@ def evaluate(
                 _run(context, plugins, component, findings, report)
         except NotApplicable as error:
             # The hint is for whoever runs it, and may name folders of theirs; the record is for everybody.
-            findings.skipped.append(Unscored(evaluator=component.label, reason=without_folders(error.message)))
+            findings.skipped.append(Unscored(evaluator=component.label, reason=recordable(error.message)))
             report(f"{component.label} skipped: {_explain(error)}")
         except torch.OutOfMemoryError:
             raise
         except (Exception, SystemExit) as error:  # an evaluator may be anyone's code
-            findings.failures.append(Unscored(evaluator=component.label, reason=without_folders(_explain(error))))
+            findings.failures.append(Unscored(evaluator=component.label, reason=recordable(_explain(error))))
             report(f"{component.label} failed: {_explain(error)}")
         findings.done.append(component)
         keep(findings.so_far())

@@ -1,16 +1,36 @@
 """Scores asked of a run that has been scored before: which are missing, and one record of both."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, Protocol
 
 from genbench.config import EvaluationConfig, EvaluatorConfig
 from genbench.errors import GenbenchError
 from genbench.records import Plugin, Record, Score, Unscored
 
 
+class Verdict(Protocol):
+    """What of an evaluator that gave no score tells which it is."""
+
+    @property
+    def evaluator(self) -> str: ...
+
+
+class Scored(Protocol):
+    """What of a record, or of its digest, tells which evaluators it has."""
+
+    @property
+    def config(self) -> Mapping[str, object]: ...
+
+    @property
+    def skipped(self) -> Sequence[Verdict]: ...
+
+    @property
+    def failures(self) -> Sequence[Verdict]: ...
+
+
 def missing(
-    earlier: Record, asked: EvaluationConfig, *, retry_unscored: bool = False, again: bool = False
+    earlier: Scored, asked: EvaluationConfig, *, retry_unscored: bool = False, again: bool = False
 ) -> tuple[EvaluatorConfig, ...]:
     """Return the evaluators asked for that a record lacks with these settings and these samples.
 
@@ -100,7 +120,7 @@ def _stands_in(new: EvaluatorConfig, old: EvaluatorConfig) -> bool:
     return (new.label, new.sampling) == (old.label, old.sampling)
 
 
-def _listed(record: Record) -> list[EvaluatorConfig]:
+def _listed(record: Scored) -> list[EvaluatorConfig]:
     """Return the evaluators in a record's configuration; those that make no sense now are left out."""
     evaluation = record.config.get("evaluation")
     if not isinstance(evaluation, dict):

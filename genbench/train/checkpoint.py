@@ -9,7 +9,7 @@ from pathlib import Path
 import safetensors
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from genbench.errors import GenbenchError
 from genbench.interfaces import Model
@@ -28,6 +28,7 @@ class Progress:
     Attributes:
         images_seen: training images, repeats counted.
         train_s: wall-clock seconds of training, over all parts of a resumed run.
+        energy_j: that the device used meanwhile, in joules; None where it does not tell, or did not in some part.
         window: the ledger since the last row of the training curve.
         window_steps: steps in that window.
         precision: that the steps were computed in; a resumed run keeps to it.
@@ -35,6 +36,7 @@ class Progress:
 
     images_seen: int = 0
     train_s: float = 0.0
+    energy_j: float | None = None
     window: Window = field(default_factory=list)
     window_steps: int = 0
     precision: str = "auto"
@@ -109,8 +111,8 @@ def read_progress(path: Path) -> Progress | None:
 _START_AGAIN = "delete the checkpoint to start this run again from the beginning"
 
 
-def weights_sha256(model: Model) -> str:
-    """Return the SHA-256 of all that a model has learned: names and values of its state."""
+def weights_sha256(model: nn.Module) -> str:
+    """Return the SHA-256 of all that a model, or a part of it, has learned: names and values of its state."""
     return _digest(model.state_dict())
 
 

@@ -12,6 +12,7 @@ from genbench.store import RunFolder
 from genbench.train.checkpoint import Progress, save_checkpoint
 from genbench.train.curve import Curve
 from genbench.train.distributed import leader_first, take_up
+from genbench.train.energy import Meter
 from genbench.train.engine import Engine, Trainer
 from genbench.train.engines import build_engine
 from genbench.train.ledger import Ledger, Reading
@@ -76,6 +77,8 @@ def train(
     optimisers = build_optimisers(model, config.training)
     chosen = choose_precision(config.training.precision, device)
     progress = take_up(folder.checkpoint_path, model, optimisers, config.hash(), share, chosen)
+    if not progress.images_seen:
+        progress.energy_j = 0.0
     # A resumed run keeps to the precision that it began in, whatever this device would choose.
     precision = choose_precision(progress.precision, device)
     ledger = Ledger(device)
@@ -110,7 +113,7 @@ class _Run:
         """THE loop."""
         progress, budget, share = self.progress, self.config.training.images, self.batches.share
         curve = Curve(self.folder, progress) if share.leads else None
-        clock, weighed = Clock(progress), False
+        clock, weighed = Clock(progress, Meter(self.ledger.device)), False
         while True:
             done = progress.images_seen >= budget
             stopped, save_due = share.any(stop(), clock.save_due())
@@ -168,17 +171,20 @@ def weigh_similarity(model: Model, batches: Batches, config: RunConfig, images_s
 
 
 class Clock:
-    """Adds the wall-clock time of training to the progress, and says when a checkpoint is due."""
+    """Adds the wall-clock time and the energy of training to the progress, and says when a checkpoint is due."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, meter: Meter) -> None:
         self.progress = progress
+        self.meter = meter
         self.since = self.saved = time.perf_counter()
 
     def tick(self) -> None:
-        """Add the time since the last tick."""
+        """Add the time since the last tick, and the energy; of a run with a part that is not known, none is."""
         now = time.perf_counter()
         self.progress.train_s += now - self.since
         self.since = self.saved = now
+        joules, before = self.meter.read(), self.progress.energy_j
+        self.progress.energy_j = None if joules is None or before is None else before + joules
 
     def save_due(self) -> bool:
         """Whether the last checkpoint is `SAVE_S` old."""

@@ -61,7 +61,8 @@ class WeightedSimilarity(Similarity):
         variance = (2 / values * self.share.mean(half_square.mean())).clamp(min=torch.finfo(torch.float32).tiny)
         if self.training:
             self.weight.copy_(1 / variance)
-        return half_square / variance + values / 2 * variance.log()
+        likelihood: Tensor = half_square / variance + values / 2 * variance.log()
+        return likelihood
 
 
 class _Precise(Mapping[str, Tensor]):

@@ -42,6 +42,22 @@ def genbench_evaluators() -> Iterable[genbench.EvaluatorSpec]:
         sampled=False,
     )
     yield genbench.EvaluatorSpec(
+        name="similarity",
+        summary="mean cost of the test images' reconstructions under any similarity, whatever was trained with",
+        target="genbench_evaluators.likelihood:SimilarityScore",
+        settings="genbench_evaluators.similarity_settings:SimilarityScoreSettings",
+        default=False,
+        variant="similarity",
+        sampled=False,
+    )
+    yield genbench.EvaluatorSpec(
+        name="rate",
+        summary="mean KL divergence of the test images' posteriors from the prior, in nats; not ranked",
+        target="genbench_evaluators.likelihood:Rate",
+        default=False,
+        sampled=False,
+    )
+    yield genbench.EvaluatorSpec(
         name="fid",
         summary="Fréchet Inception distance of samples and of reconstructions to real images",
         target="genbench_evaluators.frechet:FrechetInceptionDistance",

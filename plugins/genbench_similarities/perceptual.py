@@ -51,8 +51,7 @@ class Perceptual(Similarity):
         with torch.no_grad():
             truth = self._features(real.images)
         distances = [
-            (a - b).square().sum(1).flatten(1).mean(1)
-            for a, b in zip(truth, self._features(fake.images), strict=True)
+            (a - b).square().sum(1).flatten(1).mean(1) for a, b in zip(truth, self._features(fake.images), strict=True)
         ]
         return torch.stack(distances).sum(0)
 

@@ -1,0 +1,62 @@
+"""A similarity as a judge of finished models: the same measure for all of them, whatever each was trained with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genbench.data.packed import PackedDataset
+from genbench.errors import NotApplicable
+from genbench.evaluate import referee
+from genbench.interfaces import Similarity, View
+from genbench.networks import Discriminator
+from genbench.plugins import Plugins
+from genbench.records import Scalar
+from genbench.resolution import build_part, resolve_settings
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A similarity with what it needs to look at any two batches of images.
+
+    Attributes:
+        discriminator: whose features it is shown; None where it looks at none.
+        facts: what can move its value, for protocols.
+    """
+
+    similarity: Similarity
+    discriminator: Discriminator | None = None
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __call__(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the similarity's cost of each pair, (N,), of images (N, C, H, W) in [-1, 1]."""
+        cost: Tensor = self.similarity(self._view(real), self._view(fake))
+        return cost
+
+    def _view(self, images: Tensor) -> View:
+        return View(images) if self.discriminator is None else View(images, self.discriminator(images).features)
+
+
+def obtain_judge(plugins: Plugins, name: str, dataset: PackedDataset, device: torch.device, cache: Path) -> Judge:
+    """Build a similarity, with its settings' defaults, as a judge of a data set's images.
+
+    Raises:
+        NotApplicable: it needs other images, or weights that can't be had.
+        GenbenchError: there is no such similarity.
+    """
+    spec = plugins.similarity(name)
+    if dataset.size < spec.needs.min_size:
+        raise NotApplicable(f"similarity `{name}` needs images of {spec.needs.min_size} px, these have {dataset.size}")
+    if spec.needs.channels not in (None, dataset.channels):
+        raise NotApplicable(f"similarity `{name}` needs {spec.needs.channels} channels, not {dataset.channels}")
+    distribution, version = plugins.origin("similarities", name)
+    settings = resolve_settings(plugins, spec, {})
+    similarity: Similarity = build_part(plugins, spec, {}).to(device).eval()
+    facts: dict[str, Scalar] = {"similarity": name, "similarity_plugin": f"{distribution} {version}"}
+    facts |= {f"similarity_{key}": value for key, value in {**settings, **similarity.facts}.items()}
+    if not spec.needs.discriminator:
+        return Judge(similarity, facts=facts)
+    discriminator, weights = referee.obtain(dataset, device, cache)
+    return Judge(similarity, discriminator, facts | dict(referee.facts(weights)))

@@ -1,0 +1,233 @@
+"""From a suite to the runs that are left to do: resolved, told apart, and looked up in the store. Imports no torch."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from genbench.comparability import differing, grouped, label
+from genbench.config import Component, EvaluationConfig, RunConfig
+from genbench.digest import Digest, Digester
+from genbench.errors import GenbenchError
+from genbench.estimates import Estimates
+from genbench.evaluate.merging import missing
+from genbench.executors.interface import Job
+from genbench.plugins import Plugins
+from genbench.reading import read_limited
+from genbench.resolution import RunRequest, resolve, resolve_evaluation
+from genbench.store import RunFolder, run_folder
+from genbench.suite import Suite
+
+State = Literal["done", "diverged", "score", "resume", "train"]
+"""What is left of a run: nothing, since it ended or diverged; scores alone; part of its training; all of it."""
+
+_EVALUATION = "evaluation."
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a suite.
+
+    Attributes:
+        row: its job's label without the seed.
+        seconds: that it is estimated to take; None where nothing like it has been timed, 0 where nothing is left.
+    """
+
+    job: Job
+    row: str
+    state: State
+    seconds: float | None
+
+    @property
+    def left(self) -> bool:
+        """Whether there is anything to do."""
+        return self.state not in ("done", "diverged")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite's runs, in the order in which they are carried out: the first seed of every row comes first.
+
+    Attributes:
+        twice: how many runs stood in more than one table, and count once.
+    """
+
+    name: str
+    about: str
+    runs: tuple[Planned, ...]
+    twice: int = 0
+
+    @property
+    def left(self) -> tuple[Planned, ...]:
+        """Return the runs with something left to do."""
+        return tuple(run for run in self.runs if run.left)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Runs that differ in seed alone; `config` and its hash are those of seed 0, whatever the seeds are."""
+
+    config: RunConfig
+    seeds: tuple[int, ...]
+    hash: str
+    label: str = ""
+
+
+def plan(plugins: Plugins, suite: Suite, runs: Path, *, retry_unscored: bool = False) -> Plan:
+    """Resolve a suite's runs and look up what is left of each.
+
+    Args:
+        plugins: where names are looked up.
+        suite: what to run.
+        runs: root of the store.
+        retry_unscored: whether a finished run lacks the evaluators asked for that were skipped or failed.
+
+    Raises:
+        GenbenchError: a run that makes no sense, with the name of the suite.
+    """
+    rows, twice = _distinct(list(_resolved(plugins, suite)))
+    estimates, look = Estimates(runs), _Look(runs, retry_unscored)
+    planned = []
+    for row in _labelled(rows):
+        for place, seed in enumerate(row.seeds):
+            config = row.config.model_copy(update={"seed": seed}) if seed else row.config
+            state = look(config, config.hash() if seed else row.hash)
+            job = Job(f"{row.label} seed {seed}", config)
+            planned.append((place, Planned(job, row.label, state, estimates.seconds(config, state))))
+    planned.sort(key=lambda pair: pair[0])
+    return Plan(suite.name, suite.about, tuple(run for _, run in planned), twice)
+
+
+def only(plan: Plan, wanted: Callable[[Planned], bool]) -> Plan:
+    """Return the part of a plan that is wanted."""
+    return replace(plan, runs=tuple(run for run in plan.runs if wanted(run)))
+
+
+def folder_of(config: RunConfig, config_hash: str, runs: Path) -> RunFolder:
+    """Return a run's folder in the store."""
+    similarity = config.similarity.name if config.similarity else None
+    return run_folder(runs, config.dataset.name, config.model.name, similarity, config.seed, config_hash)
+
+
+def _resolved(plugins: Plugins, suite: Suite) -> Iterator[_Row]:
+    evaluations: dict[tuple[object, ...], EvaluationConfig] = {}
+    for request, seeds in suite.requests:
+        scoring = tuple(text for text in request.settings if text.startswith(_EVALUATION))
+        others = tuple(text for text in request.settings if not text.startswith(_EVALUATION))
+        key = (request.evaluators, scoring)
+        try:
+            # Which scores are asked for is the same for most runs, and takes the longest to resolve.
+            if key not in evaluations:
+                evaluations[key] = resolve_evaluation(plugins, request.evaluators, scoring)
+            config = resolve(plugins, replace(request, settings=others, evaluators=()))
+        except GenbenchError as error:
+            raise GenbenchError(f"suite `{suite.name}`, {_said(request)}: {error.message}", error.hint) from error
+        yield _Row(config.model_copy(update={"evaluation": evaluations[key]}), seeds, config.hash())
+
+
+def _said(request: RunRequest) -> str:
+    similarity = f" with {request.similarity}" if request.similarity else ""
+    return f"{request.model}{similarity} on {request.dataset}"
+
+
+def _distinct(rows: Sequence[_Row]) -> tuple[list[_Row], int]:
+    """Put rows of one configuration together, with the seeds and evaluators of all; return how many runs were double.
+
+    Two tables may well name the same run: a grid and a sweep through one of its points.
+    """
+    merged = []
+    twice = 0
+    for alike in grouped(rows, lambda row: row.hash).values():
+        seeds = tuple(dict.fromkeys(seed for row in alike for seed in row.seeds))
+        twice += sum(len(row.seeds) for row in alike) - len(seeds)
+        if len(alike) > 1:
+            asked = {each.label: each for row in alike for each in row.config.evaluation.evaluators}
+            evaluation = EvaluationConfig(evaluators=tuple(asked.values()))
+            config = alike[0].config.model_copy(update={"evaluation": evaluation})
+            merged.append(replace(alike[0], config=config, seeds=seeds))
+        else:
+            merged.append(alike[0])
+    return merged, twice
+
+
+def _labelled(rows: Sequence[_Row]) -> list[_Row]:
+    """Name each row by model and similarity, and by the settings that tell it from others of these."""
+    several = len({row.config.dataset.name for row in rows}) > 1
+    named = []
+    for (model, similarity, data), alike in grouped(rows, _names).items():
+        flats = [_flat(row.config) for row in alike]
+        short = _short({key: key.replace(".settings.", ".") for key in differing(flats)})
+        for row, flat in zip(alike, flats, strict=True):
+            told = [(name, flat.get(key)) for key, name in short.items()]
+            named.append(replace(row, label=label(model, similarity, told) + (f" on {data}" if several else "")))
+    order = {id(row.config): place for place, row in enumerate(rows)}
+    return sorted(named, key=lambda row: order[id(row.config)])
+
+
+def _names(row: _Row) -> tuple[str, str | None, str]:
+    similarity = row.config.similarity
+    return row.config.model.name, similarity.name if similarity else None, row.config.dataset.name
+
+
+def _flat(config: RunConfig) -> Mapping[str, object]:
+    """Return all that can tell two rows apart, by dotted path."""
+    flat: dict[str, object] = {}
+    for name in ("dataset", "network", "training"):
+        for key, value in getattr(config, name).__dict__.items():
+            if key != "settings":
+                flat[f"{name}.{key}"] = value
+    parts: tuple[tuple[str, Component | None], ...] = (("model", config.model), ("similarity", config.similarity))
+    for name, part in parts:
+        flat |= {f"{name}.settings.{key}": value for key, value in (part.settings if part else {}).items()}
+    return flat | {f"dataset.settings.{key}": value for key, value in config.dataset.settings.items()}
+
+
+def _short(full: Mapping[str, str]) -> dict[str, str]:
+    """Drop the section from dotted names where what is left still tells them apart."""
+    count = Counter(name.rpartition(".")[2] for name in full.values())
+    return {key: last if count[last := name.rpartition(".")[2]] == 1 else name for key, name in full.items()}
+
+
+class _Look:
+    """Looks up what the store has of a run."""
+
+    def __init__(self, runs: Path, retry_unscored: bool) -> None:
+        self.runs = runs
+        self.retry_unscored = retry_unscored
+        self.digester = Digester()
+        self.lacking: dict[tuple[int, int], bool] = {}
+        self.there: dict[Path, frozenset[str]] = {}
+
+    def __call__(self, config: RunConfig, config_hash: str) -> State:
+        folder = folder_of(config, config_hash, self.runs)
+        if not self._is_there(folder):
+            return "train"
+        digest = self._read(folder)
+        # A record that can't be read is left to the run itself, which says what is wrong with it.
+        if digest is None or digest.status == "failed" or digest.config_hash != config_hash:
+            return "resume" if folder.checkpoint_path.exists() else "train"
+        if digest.status == "diverged":
+            return "diverged"
+        return "score" if self._lacks(digest, config.evaluation) else "done"
+
+    def _is_there(self, folder: RunFolder) -> bool:
+        """Look whether a folder exists, by one look at all of its kind."""
+        parent = folder.path.parent
+        if parent not in self.there:
+            self.there[parent] = frozenset(p.name for p in parent.iterdir()) if parent.is_dir() else frozenset()
+        return folder.path.name in self.there[parent]
+
+    def _read(self, folder: RunFolder) -> Digest | None:
+        try:
+            return self.digester.decode(read_limited(folder.record_path))
+        except (GenbenchError, ValueError, RecursionError):
+            return None
+
+    def _lacks(self, digest: Digest, asked: EvaluationConfig) -> bool:
+        if self.retry_unscored and (digest.skipped or digest.failures):
+            return bool(missing(digest, asked, retry_unscored=True))
+        key = (id(digest.config.get("evaluation")), id(asked))  # equal texts of many records are decoded once
+        if key not in self.lacking:
+            self.lacking[key] = bool(missing(digest, asked))
+        return self.lacking[key]
