@@ -1,69 +1,34 @@
-"""The leaderboard: a pure function of records. Imports no torch and does no I/O.
+"""The leaderboard: a pure function of digests. Imports no torch and does no I/O.
 
-A cell is the mean over seeds with the sample standard deviation over seeds. Only scores whose protocols are equal
-share a column.
+A cell is the mean over seeds with half of its 95 % interval. Only scores whose protocols are equal share a column.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import mean, stdev
-from typing import Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from genbench.cells import Cell, Column, Measured, filled, scored, spent, too_many
 from genbench.comparability import (
     Group,
     confounders,
-    differing,
     endings,
-    executions,
     flags,
     grouped,
     groups_of,
     in_short,
     label,
+    listed,
+    machines,
     unscored,
+    versions,
     warnings,
     without_duplicates,
 )
-from genbench.records import Record, Scalar, Score
+from genbench.selection import View, baseline_of, check, chosen, sorting
 
-Direction = Literal["higher", "lower"]
-
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One score under one protocol.
-
-    Attributes:
-        mark: superscript that tells columns of one name apart, or empty.
-        differs: what of the protocol is not alike in all columns of this name; None also where it lacks the key.
-    """
-
-    name: str
-    direction: Direction
-    protocol: Mapping[str, Scalar]
-    mark: str = ""
-    differs: tuple[tuple[str, Scalar], ...] = ()
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One score of one configuration.
-
-    Attributes:
-        mean: over seeds.
-        std: sample standard deviation over seeds (n - 1), or None for one seed.
-        n: seeds that have this score.
-        best: the best mean of its column, or not distinguishable from it at the precision shown.
-    """
-
-    mean: float
-    std: float | None
-    n: int
-    best: bool = False
+if TYPE_CHECKING:
+    from genbench.digest import Digest
 
 
 @dataclass(frozen=True)
@@ -75,9 +40,10 @@ class Row:
         seeds: all that were run, whatever became of them.
         checked: of how many seeds the health was looked at.
         flagged: in how many of those something is wrong with it.
-        cells: one for each column; None where no seed has the score.
-        images_per_s: over the seeds that ended well, as is `train_s`; None where none did.
+        cells: one for each column, over the seeds that ended well; None where none of them has the score.
         config: all of it.
+        rank: in the column that rows are sorted by.
+        baseline: whether the other rows are held against it.
     """
 
     model: str
@@ -90,9 +56,9 @@ class Row:
     checked: int
     flagged: int
     cells: tuple[Cell | None, ...]
-    images_per_s: Cell | None
-    train_s: Cell | None
     config: Mapping[str, object]
+    rank: int | None = None
+    baseline: bool = False
 
     @property
     def label(self) -> str:
@@ -102,7 +68,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All rows on one data set with one content; `heading` tells tables apart."""
+    """All rows on one data set with one content; `heading` tells tables apart.
+
+    Attributes:
+        sorted_by: the column by whose means rows are sorted, which need not be among `columns`; None for by name.
+        baseline: the label of the row that others are held against.
+    """
 
     dataset: str
     size: int
@@ -112,60 +83,59 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    sorted_by: Column | None = None
+    baseline: str | None = None
 
 
-def leaderboard(records: Iterable[Record], dataset: str | None = None) -> tuple[Table, ...]:
-    """Return one table for each data set as the runs saw it, whatever the order of the records.
+def leaderboard(digests: "Iterable[Digest]", dataset: str | None = None, view: View | None = None) -> tuple[Table, ...]:
+    """Return one table for each data set as the runs saw it, whatever the order of the digests.
 
     Args:
-        records: of any runs; the same run may be there twice.
+        digests: of any runs; the same run may be there twice.
         dataset: leave out all others.
+        view: which columns, in which order of rows, against which baseline.
+
+    Raises:
+        GenbenchError: the view names what is in no table, or what is ambiguous in one.
     """
-    kept = [record for record in records if dataset in (None, record.run.dataset)]
-    by_data = grouped(kept, lambda r: (r.data.name, r.data.size, r.data.channels, r.data.fingerprint))
+    kept = [digest for digest in digests if dataset in (None, digest.run.dataset)]
+    by_data = grouped(kept, lambda d: (d.data.name, d.data.size, d.data.channels, d.data.fingerprint))
     alike = grouped(by_data, lambda data: data[:3])
-    return tuple(
-        _table(data, _heading(data, [other[3] for other in alike[data[:3]]]), by_data[data]) for data in sorted(by_data)
-    )
+    boards = [_board(data, [other[3] for other in alike[data[:3]]], by_data[data]) for data in sorted(by_data)]
+    asked = view or View()
+    check(asked, [board.columns for board in boards], [board.labels for board in boards])
+    return tuple(_table(board, asked) for board in boards)
 
 
-def summarise(values: Sequence[float]) -> Cell | None:
-    """Return mean and sample standard deviation, correctly rounded, or None for no values."""
-    if not values:
-        return None
-    return Cell(float(mean(values)), stdev(values) if len(values) > 1 else None, len(values))
+@dataclass(frozen=True)
+class _Board:
+    """What becomes a table.
 
-
-def decimals(cell: Cell) -> int:
-    """Return how many decimals of a cell are shown: two digits of the spread where there is one, else four of the mean.
-
-    It is negative where digits before the point are not shown, and stops at eight digits of the mean.
+    Attributes:
+        data: name, size, channels and fingerprint.
+        measured: all columns.
+        duplicates: notes on runs that are left out.
     """
-    if cell.std and cell.mean:
-        return min(_decimals(cell.std, 2), _decimals(cell.mean, 8))
-    return _decimals(cell.std, 2) if cell.std else _decimals(cell.mean, 4)
+
+    data: tuple[str, int, int, str]
+    heading: str
+    groups: list[Group]
+    measured: list[Measured]
+    duplicates: list[str]
+
+    @property
+    def columns(self) -> list[Column]:
+        return [measured.column for measured in self.measured]
+
+    @property
+    def labels(self) -> list[str]:
+        return [group.label for group in self.groups]
 
 
-def mark_best(cells: Sequence[Cell | None], direction: Direction) -> tuple[Cell | None, ...]:
-    """Mark the best mean and all that are not distinguishable from it at the precision shown.
-
-    A lone cell is not the best of anything.
-    """
-    present = [cell for cell in cells if cell is not None]
-    if len(present) < 2:
-        return tuple(cells)
-    best = (max if direction == "higher" else min)(present, key=lambda cell: cell.mean)
-    return tuple(cell and replace(cell, best=_tied(cell, best)) for cell in cells)
-
-
-def _tied(cell: Cell, best: Cell) -> bool:
-    coarser = min(decimals(cell), decimals(best))
-    return round(cell.mean, coarser) == round(best.mean, coarser)
-
-
-def _decimals(value: float, significant: int) -> int:
-    """Count decimals such that so many digits are significant after rounding."""
-    return significant - 1 - int(f"{value:.{significant - 1}e}".partition("e")[2])
+def _board(data: tuple[str, int, int, str], fingerprints: Sequence[str], digests: "Sequence[Digest]") -> _Board:
+    unique, duplicates = without_duplicates(digests)
+    groups = groups_of(unique)
+    return _Board(data, _heading(data, fingerprints), groups, [*scored(groups), *spent(groups)], duplicates)
 
 
 def _heading(data: tuple[str, int, int, str], fingerprints: Sequence[str]) -> str:
@@ -177,98 +147,74 @@ def _heading(data: tuple[str, int, int, str], fingerprints: Sequence[str]) -> st
     return f"{text}, content {fingerprint[:length]}"
 
 
-def _table(data: tuple[str, int, int, str], heading: str, records: Sequence[Record]) -> Table:
-    unique, notes_on_duplicates = without_duplicates(records)
-    groups = groups_of(unique)
-    keys = {id(s): _key(s) for group in groups for record in group.records for s in record.scores}
-    columns = _columns((record for group in groups for record in group.records if record.status == "ok"), keys)
-    rows = _rows(groups, columns, keys)
-    notes = (
-        *_column_notes(columns),
-        *_missing_seeds(rows, columns),
-        *confounders(groups),
-        *notes_on_duplicates,
-        *endings(groups),
-        *flags(groups),
-        *warnings(groups),
-        *unscored(groups),
-        *executions(groups),
-        *dict.fromkeys(note for group in groups for record in group.records for note in record.data.notes),
-    )
-    return Table(*data, heading, columns, rows, notes)
-
-
-_Key = tuple[str, Direction, frozenset[tuple[str, type, Scalar]]]
-
-
-def _key(score: Score | Column) -> _Key:
-    """Return what is alike for all that share a column."""
-    # Beside its type, since 1 and True, as keys of a dictionary, are one.
-    protocol = score.protocol
-    return (
-        score.name,
-        score.direction,
-        frozenset(zip(protocol, map(type, protocol.values()), protocol.values(), strict=True)),
+def _table(board: _Board, view: View) -> Table:
+    shown = chosen(board.columns, view.metrics)
+    by, baseline = sorting(board.columns, view.sort), baseline_of(board.labels, view.baseline)
+    needed = list(dict.fromkeys([*shown, *([] if by is None else [by])]))
+    alike = len(machines(board.groups)) < 2
+    found = filled([board.measured[i] for i in needed], len(board.groups), baseline=baseline, costs_compare=alike)
+    cells = dict(zip(needed, found, strict=True))
+    by_row = list(zip(*(cells[i] for i in shown), strict=True)) or [()] * len(board.groups)
+    key = [None] * len(by_row) if by is None else cells[by]
+    rows = [
+        _row(group, by_row[i], rank=cell.rank if (cell := key[i]) else None, baseline=i == baseline)
+        for i, group in enumerate(board.groups)
+    ]
+    columns = tuple(board.columns[i] for i in shown)
+    return Table(
+        *board.data,
+        heading=board.heading,
+        columns=columns,
+        rows=tuple(rows[i] for i in _order(key, None if by is None else board.columns[by])),
+        notes=tuple(_notes(board, columns, rows, view)),
+        sorted_by=None if by is None else board.columns[by],
+        baseline=None if baseline is None else board.labels[baseline],
     )
 
 
-def _in_order(score: Score) -> tuple[str, str]:
-    return json.dumps(score.protocol, sort_keys=True), score.direction
+def _order(cells: Sequence[Cell | None], by: Column | None) -> list[int]:
+    """Return the rows, best mean first, those without one last, else in the order that they have."""
+    sign = -1 if by and by.direction == "higher" else 1
+    return sorted(range(len(cells)), key=lambda i: (0, sign * cell.mean) if (cell := cells[i]) else (1, 0.0))
 
 
-def _columns(records: Iterable[Record], key_of: Mapping[int, _Key]) -> tuple[Column, ...]:
-    """Return the columns in the order in which evaluators gave the scores, those of one name side by side.
-
-    Args:
-        key_of: of each score, by its id: computing them takes most of the time.
-    """
-    found = {key_of[id(score)]: score for record in records for score in record.scores}
-    columns = []
-    for scores in grouped(found.values(), lambda score: score.name).values():
-        ordered = sorted(scores, key=_in_order)
-        facts: list[dict[str, Scalar]] = [score.protocol | {"direction": score.direction} for score in ordered]
-        keys = differing(facts)
-        for index, (score, fact) in enumerate(zip(ordered, facts, strict=True), 1):
-            mark = str(index).translate(_SUPERSCRIPTS) if keys else ""
-            differs = tuple((key, fact.get(key)) for key in keys)
-            columns.append(Column(score.name, score.direction, score.protocol, mark, differs))
-    return tuple(columns)
-
-
-def _rows(groups: Sequence[Group], columns: Sequence[Column], keys: Mapping[int, _Key]) -> tuple[Row, ...]:
-    index = {_key(column): i for i, column in enumerate(columns)}
-    table = [_cells(group, index, keys) for group in groups]
-    by_column = [mark_best(cells, c.direction) for cells, c in zip(zip(*table, strict=True), columns, strict=True)]
-    return tuple(_row(group, tuple(cells[i] for cells in by_column)) for i, group in enumerate(groups))
-
-
-def _cells(group: Group, index: Mapping[_Key, int], keys: Mapping[int, _Key]) -> list[Cell | None]:
-    values: list[list[float]] = [[] for _ in index]
-    for record in group.records:
-        if record.status == "ok":
-            for score in record.scores:
-                values[index[keys[id(score)]]].append(score.value)
-    return [summarise(each) for each in values]
-
-
-def _row(group: Group, cells: tuple[Cell | None, ...]) -> Row:
-    status = Counter(record.status for record in group.records)
-    well = [record.cost for record in group.records if record.status == "ok"]
+def _row(group: Group, cells: tuple[Cell | None, ...], *, rank: int | None, baseline: bool) -> Row:
+    status = Counter(digest.status for digest in group.digests)
     return Row(
         group.model,
         group.similarity,
         group.settings,
-        tuple(record.run.seed for record in group.records),
+        tuple(digest.run.seed for digest in group.digests),
         status["ok"],
         status["diverged"],
         status["failed"],
-        sum(bool(record.checks) for record in group.records),
-        sum(any(check.flagged for check in record.checks) for record in group.records),
+        sum(bool(digest.checks) for digest in group.digests),
+        sum(any(check.flagged for check in digest.checks) for digest in group.digests),
         cells,
-        summarise([cost.images_per_s for cost in well]),
-        summarise([cost.train_s for cost in well]),
         group.config,
+        rank,
+        baseline,
     )
+
+
+def _notes(board: _Board, columns: Sequence[Column], rows: Sequence[Row], view: View) -> list[str]:
+    groups, names = board.groups, {column.name for column in columns}
+    where = machines(groups) if any(column.cost for column in columns) else []
+    return [
+        *_column_notes(columns),
+        *_few_seeds(rows, columns),
+        *_missing_seeds(rows, columns),
+        *_baseline_notes(rows, view),
+        *confounders(groups),
+        *board.duplicates,
+        *endings(groups),
+        *flags(groups),
+        *warnings(groups, names),
+        *unscored(groups),
+        *([f"what runs cost is not comparable: {' / '.join(where)}"] if len(where) > 1 else []),
+        *versions(groups),
+        *dict.fromkeys(note for group in groups for digest in group.digests for note in digest.data.notes),
+    ]
 
 
 def _column_notes(columns: Sequence[Column]) -> list[str]:
@@ -280,12 +226,43 @@ def _column_notes(columns: Sequence[Column]) -> list[str]:
     ]
 
 
+def _few_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """Say where nothing can be told from chance, and where nothing is tested."""
+    if not any(cell for row in rows for cell in row.cells):
+        return []
+    single = [row for row in rows if any(row.cells) and all(cell.n == 1 for cell in row.cells if cell)]
+    notes = []
+    if len(single) == sum(any(row.cells) for row in rows):
+        notes.append("one seed each: nothing can be told from chance; add `--seed 1`, `--seed 2`, …")
+    elif single:
+        notes.append(f"one seed, so no interval and no rank: {listed([row.label for row in single])}")
+    if any(too_many([row.cells[i] for row in rows]) for i in range(len(columns))):
+        notes.append("differences between so many rows are not tested, and rows have no ranks: narrow with --where")
+    return notes
+
+
 def _missing_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     """Say where means are over fewer seeds than the row has."""
     notes = []
     for row in rows:
         found = [(cell.n, column) for column, cell in zip(columns, row.cells, strict=True) if cell and cell.n < row.ok]
         for n, few in sorted(grouped(found, lambda pair: pair[0]).items()):
-            names = ", ".join(f"{column.name}{column.mark}" for _, column in few)
-            notes.append(f"{row.label}: over {n} of {row.ok} seeds: {names}")
+            notes.append(f"{row.label}: over {n} of {row.ok} seeds: {', '.join(column.title for _, column in few)}")
+    return notes
+
+
+def _baseline_notes(rows: Sequence[Row], view: View) -> list[str]:
+    """Say where there is no baseline, and where differences are of other seeds or of too few."""
+    if view.baseline is None:
+        return []
+    if not any(row.baseline for row in rows):
+        return [f"no row `{view.baseline}` here: no differences from it"]
+    found = [(row.label, d) for row in rows for cell in row.cells if cell and (d := cell.difference)]
+    unpaired = dict.fromkeys(name for name, d in found if d.p is not None and not d.paired)
+    untested = dict.fromkeys(name for name, d in found if d.p is None)
+    notes = []
+    if unpaired:
+        notes.append(f"not paired, for want of two shared seeds (Welch's test): {listed([*unpaired])}")
+    if untested:
+        notes.append(f"too few seeds for a test of the difference: {listed([*untested])}")
     return notes

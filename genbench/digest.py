@@ -127,16 +127,14 @@ class Digest(Struct, frozen=True, kw_only=True):
 
     Attributes:
         config: shared in parts between records, so never to be changed.
-        config_key: as a score's `protocol_key`, of all of `config`.
-        row_key: of the model's and the similarity's name, and of all of `config` but its seed and what was evaluated
-            (`NOT_OF_A_ROW`).
+        row_key: as a score's `protocol_key`, of the model's and the similarity's name and of all of `config` but its
+            seed and what was evaluated (`NOT_OF_A_ROW`).
     """
 
     status: Literal["ok", "failed", "diverged"]
     reason: str | None
     run: RunDigest
     config: Mapping[str, object]
-    config_key: int
     row_key: int
     config_hash: str
     plugins: tuple[PluginDigest, ...]
@@ -181,34 +179,44 @@ class Digester:
         record = self._record.decode(content)
         if record.schema != SCHEMA:
             raise ValueError(record.schema)
-        parts = {name: self._parts(raw) for name, raw in record.config.items()}
+        parts = {name: self._parts[bytes(raw)] for name, raw in record.config.items()}
         return Digest(
             status=record.status,
             reason=record.reason,
             run=record.run,
             config={name: part.value for name, part in parts.items()},
-            config_key=_joint_key(parts),
             row_key=_row_key(record.run, parts),
             config_hash=record.config_hash,
-            plugins=self._plugins(record.plugins),
-            data=self._data(record.data),
+            plugins=self._plugins[bytes(record.plugins)],
+            data=self._data[bytes(record.data)],
             images_asked=record.images_asked,
             images_seen=record.images_seen,
             similarity_weight=record.similarity_weight,
             weights_sha256=record.weights_sha256,
-            scores=tuple([self._score(score) for score in record.scores]),
-            skipped=self._unscored(record.skipped),
-            failures=self._unscored(record.failures),
+            scores=self._scores(record.scores),
+            skipped=self._unscored[bytes(record.skipped)],
+            failures=self._unscored[bytes(record.failures)],
             checks=record.checks,
             cost=record.cost,
-            execution=self._executions(record.execution),
+            execution=self._executions[bytes(record.execution)],
             finished_utc=record.finished_utc,
         )
 
-    def _score(self, score: "_WrittenScore") -> ScoreDigest:
-        protocol, key = self._protocols(score.protocol)
-        warnings = self._warnings(score.warnings)
-        return ScoreDigest(score.name, score.value, score.direction, protocol, key, score.uncertainty, warnings)
+    def _scores(self, scores: "tuple[_WrittenScore, ...]") -> tuple[ScoreDigest, ...]:
+        protocols, warnings = self._protocols, self._warnings
+        return tuple(
+            [
+                ScoreDigest(
+                    s.name,
+                    s.value,
+                    s.direction,
+                    *protocols[bytes(s.protocol)],
+                    s.uncertainty,
+                    warnings[bytes(s.warnings)],
+                )
+                for s in scores
+            ]
+        )
 
 
 def digest_of(record: Record) -> Digest:
@@ -224,7 +232,6 @@ def digest_of(record: Record) -> Digest:
         reason=record.reason,
         run=run,
         config={name: part.value for name, part in parts.items()},
-        config_key=_joint_key(parts),
         row_key=_row_key(run, parts),
         config_hash=record.config_hash,
         plugins=convert(record.plugins, tuple[PluginDigest, ...], from_attributes=True),
@@ -293,18 +300,15 @@ class _Keyed(NamedTuple, Generic[T]):
     key: int
 
 
-class _Once(Generic[T]):
-    """Decodes each text once."""
+class _Once(dict[bytes, T]):
+    """What texts say, each decoded when it is first asked for."""
 
     def __init__(self, decode: Callable[[bytes], T]) -> None:
+        super().__init__()
         self._decode = decode
-        self._found: dict[bytes, T] = {}
 
-    def __call__(self, raw: Raw) -> T:
-        text = bytes(raw)
-        found = self._found.get(text)
-        if found is None:
-            found = self._found[text] = self._decode(text)
+    def __missing__(self, text: bytes) -> T:
+        found = self[text] = self._decode(text)
         return found
 
 
@@ -319,14 +323,9 @@ def _keyed(value: T) -> _Keyed[T]:
 
 
 def _row_key(run: RunDigest, parts: Mapping[str, _Keyed[object]]) -> int:
-    of_a_row = {name: part for name, part in parts.items() if name not in NOT_OF_A_ROW}
-    return _joint_key(of_a_row, run.model, run.similarity)
-
-
-def _joint_key(parts: Mapping[str, _Keyed[object]], *more: str | None) -> int:
-    names = sorted(parts)
+    names = sorted(parts.keys() - NOT_OF_A_ROW)
     keys = b"".join([parts[name].key.to_bytes(_KEY_BYTES) for name in names])
-    return _hash(repr((names, more)).encode() + keys)
+    return _hash(repr((run.model, run.similarity, names)).encode() + keys)
 
 
 def _canonical(value: object) -> str:

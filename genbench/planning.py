@@ -1,13 +1,12 @@
 """From a suite to the runs that are left to do: resolved, told apart, and looked up in the store. Imports no torch."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from genbench.comparability import differing, grouped, label
-from genbench.config import Component, EvaluationConfig, RunConfig
+from genbench.comparability import flat, grouped, label, telling
+from genbench.config import EvaluationConfig, RunConfig
 from genbench.digest import Digest, Digester
 from genbench.errors import GenbenchError
 from genbench.estimates import Estimates
@@ -15,7 +14,9 @@ from genbench.evaluate.merging import missing
 from genbench.executors.interface import Job
 from genbench.plugins import Plugins
 from genbench.reading import read_limited
+from genbench.records import RunIdentity
 from genbench.resolution import RunRequest, resolve, resolve_evaluation
+from genbench.selection import condition, narrowed
 from genbench.store import RunFolder, run_folder
 from genbench.suite import Suite
 
@@ -99,15 +100,33 @@ def plan(plugins: Plugins, suite: Suite, runs: Path, *, retry_unscored: bool = F
     return Plan(suite.name, suite.about, tuple(run for _, run in planned), twice)
 
 
-def only(plan: Plan, wanted: Callable[[Planned], bool]) -> Plan:
-    """Return the part of a plan that is wanted."""
-    return replace(plan, runs=tuple(run for run in plan.runs if wanted(run)))
+def only(plan: Plan, conditions: Sequence[str]) -> Plan:
+    """Return the part of a plan for which all conditions hold, each `KEY OP VALUE` as `genbench.selection` has them.
+
+    Raises:
+        GenbenchError: a condition makes no sense, or no run is left.
+    """
+    described = [_Described(run) for run in plan.runs]
+    kept, _ = narrowed(described, [condition(text, "--only") for text in conditions])
+    return replace(plan, runs=tuple(each.planned for each in kept))
+
+
+class _Described:
+    """A planned run as conditions see it."""
+
+    def __init__(self, planned: Planned) -> None:
+        config = planned.job.config
+        model, similarity = _names(config)
+        self.planned = planned
+        self.run = RunIdentity(model=model, similarity=similarity, dataset=config.dataset.name, seed=config.seed)
+        self.status = planned.state
+        self.config: Mapping[str, object] = config.model_dump(mode="json")
 
 
 def folder_of(config: RunConfig, config_hash: str, runs: Path) -> RunFolder:
     """Return a run's folder in the store."""
-    similarity = config.similarity.name if config.similarity else None
-    return run_folder(runs, config.dataset.name, config.model.name, similarity, config.seed, config_hash)
+    model, similarity = _names(config)
+    return run_folder(runs, config.dataset.name, model, similarity, config.seed, config_hash)
 
 
 def _resolved(plugins: Plugins, suite: Suite) -> Iterator[_Row]:
@@ -152,41 +171,20 @@ def _distinct(rows: Sequence[_Row]) -> tuple[list[_Row], int]:
 
 
 def _labelled(rows: Sequence[_Row]) -> list[_Row]:
-    """Name each row by model and similarity, and by the settings that tell it from others of these."""
-    several = len({row.config.dataset.name for row in rows}) > 1
-    named = []
-    for (model, similarity, data), alike in grouped(rows, _names).items():
-        flats = [_flat(row.config) for row in alike]
-        short = _short({key: key.replace(".settings.", ".") for key in differing(flats)})
-        for row, flat in zip(alike, flats, strict=True):
-            told = [(name, flat.get(key)) for key, name in short.items()]
-            named.append(replace(row, label=label(model, similarity, told) + (f" on {data}" if several else "")))
-    order = {id(row.config): place for place, row in enumerate(rows)}
-    return sorted(named, key=lambda row: order[id(row.config)])
+    """Name each row as a leaderboard would, and by its data set where there are several."""
+    by_data = grouped(range(len(rows)), lambda index: rows[index].config.dataset.name)
+    labels: dict[int, str] = {}
+    for data, alike in by_data.items():
+        names = [_names(rows[index].config) for index in alike]
+        flats = [flat(rows[index].config.model_dump(mode="json", exclude={"seed", "evaluation"})) for index in alike]
+        on = f" on {data}" if len(by_data) > 1 else ""
+        for index, name, settings in zip(alike, names, telling(names, flats), strict=True):
+            labels[index] = label(*name, settings) + on
+    return [replace(row, label=labels[index]) for index, row in enumerate(rows)]
 
 
-def _names(row: _Row) -> tuple[str, str | None, str]:
-    similarity = row.config.similarity
-    return row.config.model.name, similarity.name if similarity else None, row.config.dataset.name
-
-
-def _flat(config: RunConfig) -> Mapping[str, object]:
-    """Return all that can tell two rows apart, by dotted path."""
-    flat: dict[str, object] = {}
-    for name in ("dataset", "network", "training"):
-        for key, value in getattr(config, name).__dict__.items():
-            if key != "settings":
-                flat[f"{name}.{key}"] = value
-    parts: tuple[tuple[str, Component | None], ...] = (("model", config.model), ("similarity", config.similarity))
-    for name, part in parts:
-        flat |= {f"{name}.settings.{key}": value for key, value in (part.settings if part else {}).items()}
-    return flat | {f"dataset.settings.{key}": value for key, value in config.dataset.settings.items()}
-
-
-def _short(full: Mapping[str, str]) -> dict[str, str]:
-    """Drop the section from dotted names where what is left still tells them apart."""
-    count = Counter(name.rpartition(".")[2] for name in full.values())
-    return {key: last if count[last := name.rpartition(".")[2]] == 1 else name for key, name in full.items()}
+def _names(config: RunConfig) -> tuple[str, str | None]:
+    return config.model.name, config.similarity.name if config.similarity else None
 
 
 class _Look:

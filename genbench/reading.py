@@ -66,10 +66,10 @@ def read_limited(path: Path) -> bytes:
         Unreadable: it can't be read, is no regular file, or larger than any record.
     """
     with _opened(path) as descriptor:
-        # Room is made for as much as is asked for; the file may have grown meanwhile.
-        size = min(os.fstat(descriptor).st_size, MAX_RECORD_BYTES) + 1
-        content = os.read(descriptor, size)
-        while len(content) < size and (more := os.read(descriptor, size - len(content))):
+        size = os.fstat(descriptor).st_size
+        # Room is made for as much as is asked for.
+        content = os.read(descriptor, min(size, MAX_RECORD_BYTES) + 1)
+        while len(content) < min(size, MAX_RECORD_BYTES + 1) and (more := os.read(descriptor, MAX_RECORD_BYTES)):
             content += more
     if len(content) > MAX_RECORD_BYTES:
         raise Unreadable(path, f"larger than {_MIB}, so not a record")
@@ -77,7 +77,7 @@ def read_limited(path: Path) -> bytes:
 
 
 def read_lines(path: Path) -> Iterator[tuple[Source, bytes | Unreadable]]:
-    """Yield the lines of a file of JSON lines, the empty ones left out, or why one can't be a record.
+    """Yield the lines of a file of JSON lines, without their ends and the empty ones, or why one can't be a record.
 
     No more than one line is held at a time, and no more of it than a record may have.
 
@@ -94,7 +94,7 @@ def read_lines(path: Path) -> Iterator[tuple[Source, bytes | Unreadable]]:
                     line = file.readline(MAX_RECORD_BYTES)
                 yield source, Unreadable(source, f"longer than {_MIB}, so not a record")
             elif not line.isspace():
-                yield source, line
+                yield source, line.rstrip(b"\r\n")  # in a text that was cut short, they would look like a part of it
 
 
 def parse_record(content: bytes, source: Source) -> Record:
@@ -109,7 +109,7 @@ def parse_record(content: bytes, source: Source) -> Record:
     except InvalidRecord as error:
         raise _explain(error, source) from error
     if (found := _not_finite(record.config, "config")) is not None:
-        raise _invalid(source, f"{found}: a number must be finite")
+        raise _invalid(source, f"{found}, expected a finite number")
     return record
 
 

@@ -2,11 +2,16 @@
 
 import json
 import random
+from collections.abc import Sequence
+from typing import Any
 
-from genbench.compare import Cell, Table, leaderboard
+from genbench.cells import Cell
+from genbench.compare import Table, leaderboard
+from genbench.digest import digest_of
 from genbench.records import Cost, DataFacts, Execution, Record, RunIdentity, Score
+from genbench.selection import View
 
-HIGHER = {"ssim", "cosine"}
+HIGHER, NEITHER = {"ssim", "cosine"}, {"kl"}
 
 
 def make_record(
@@ -48,12 +53,12 @@ def make_record(
             Score(
                 name=name,
                 value=value,
-                direction="higher" if name in HIGHER else "lower",
+                direction="higher" if name in HIGHER else "none" if name in NEITHER else "lower",
                 protocol={"evaluator": "e", **(protocol or {})},
             )
             for name, value in ({"mse": 0.5} if scores is None else scores).items()
         ),
-        "cost": Cost(prepare_s=0, train_s=60, evaluate_s=0, images_per_s=100, peak_memory_bytes=1),
+        "cost": Cost(prepare_s=0, train_s=60, evaluate_s=0, images_per_s=100, peak_memory_bytes=0),
         "execution": Execution(
             device="cpu", device_name="x", engine="eager", precision="float32", threads=1, platform="linux",
             versions={}, git_commit=None,
@@ -68,8 +73,17 @@ def lost(status: str, seed: int, reason: str | None, model: str = "vae") -> Reco
     return make_record(model, seed=seed, scores={}, status=status, reason=reason)
 
 
-def only(records: list[Record]) -> Table:
-    (table,) = leaderboard(records)
+def seeds(values: Sequence[float], similarity: str | None = "mse", name: str = "mse", first: int = 0) -> list[Record]:
+    """Return runs of one configuration, a value for each seed."""
+    return [make_record("vae", similarity, seed, {name: value}) for seed, value in enumerate(values, first)]
+
+
+def boards(records: Sequence[Record], dataset: str | None = None, **view: Any) -> tuple[Table, ...]:
+    return leaderboard([digest_of(record) for record in records], dataset, View(**view))
+
+
+def only(records: Sequence[Record], **view: Any) -> Table:
+    (table,) = boards(records, **view)
     return table
 
 
@@ -80,3 +94,11 @@ def cells(table: Table, name: str) -> list[Cell | None]:
 
 def best(table: Table, name: str) -> list[bool]:
     return [bool(cell and cell.best) for cell in cells(table, name)]
+
+
+def ranks(table: Table, name: str) -> list[int | None]:
+    return [cell and cell.rank for cell in cells(table, name)]
+
+
+def scores(table: Table) -> list[str]:
+    return [column.name for column in table.columns if not column.cost]

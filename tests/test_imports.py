@@ -10,9 +10,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TORCH = {"torch", "torchvision", "torch_fidelity"}
 PURE = (
-    *("errors", "specs", "hookspecs", "loading", "plugins", "config", "resolution", "records", "store", "randomness"),
+    *(
+        "errors",
+        "specs",
+        "hookspecs",
+        "loading",
+        "plugins",
+        "config",
+        "resolution",
+        "records",
+        "store",
+        "randomness",
+        "tracking",
+    ),
     *("compare", "comparability", "tables"),
     *("doctor.findings", "doctor.packages", "doctor.installed"),
+    *("executors.interface", "executors.messages", "executors.agenda", "executors.processes", "executors.local"),
 )
 LIMIT_LINES = 400
 
@@ -125,7 +138,7 @@ def test_pure_rooms_never_touch_torch(module: str) -> None:
     assert [i.name for i in CORE.imports[module] if i.name.split(".")[0] in TORCH] == []
 
 
-@pytest.mark.parametrize("module", in_room("cli", "suite", "__main__"))
+@pytest.mark.parametrize("module", in_room("cli", "suite", "__main__", "executors.worker"))
 def test_the_command_line_imports_torch_only_inside_functions(module: str) -> None:
     assert EVERYTHING.way_to(module, TORCH) is None
 

@@ -152,5 +152,12 @@ def test_a_run_that_makes_no_sense_is_refused_by_name(plugins: Plugins, tmp_path
 
 
 def test_a_part_of_a_plan(plugins: Plugins, tmp_path: Path) -> None:
-    found = only(planned(plugins, tmp_path, TWO), lambda run: run.job.config.seed == 1)
-    assert [run.job.label for run in found.runs] == ["vae · mse seed 1", "vae · l1 seed 1"]
+    found = planned(plugins, tmp_path, TWO)
+    labels = [run.job.label for run in only(found, ["seed=1"]).runs]
+    assert labels == ["vae · mse seed 1", "vae · l1 seed 1"]
+    assert [run.job.label for run in only(found, ["similarity = l1", "seed < 1"]).runs] == ["vae · l1 seed 0"]
+    assert len(only(found, ["training.images >= 1000"]).runs) == 4
+    with pytest.raises(GenbenchError, match="--only 'modle=vae': no run has a `modle`"):
+        only(found, ["modle=vae"])
+    with pytest.raises(GenbenchError, match="--only 'seed'"):
+        only(found, ["seed"])

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -19,13 +20,13 @@ import genbench_similarities
 import genbench_vaegan
 from genbench import convolutions
 from genbench.config import RunConfig
+from genbench.exchange import read_all
 from genbench.networks import Blueprint
 from genbench.plugins import Plugins
 from genbench.resolution import RunRequest, resolve
-from genbench.store import scan
 
 SPEED = Path(__file__).resolve().parents[1] / "benchmarks" / "speed"
-NAMES = ("report", "ceiling", "train_step", "sweep", "startup", "peer_pythae")
+NAMES = ("report", "compare", "ceiling", "train_step", "sweep", "startup", "peer_pythae")
 BATCH = 4
 
 
@@ -83,7 +84,16 @@ def test_results_refuse_nan(script: Any, tmp_path: Path) -> None:
 
 def test_compare_passes_over_results(script: Any, tmp_path: Path) -> None:
     script("report").save("prepare", {}, folder=tmp_path / "speed")
-    assert scan(tmp_path) == ([], [])
+    assert read_all([tmp_path]) == ([], [])
+
+
+def test_records_to_compare_are_as_large_as_real_ones(script: Any, tmp_path: Path) -> None:
+    assert 40_000 < script("compare").fill(tmp_path, 25) < 55_000
+    digests, problems = read_all([tmp_path])
+    assert problems == []
+    rows = Counter(digest.row_key for digest in digests)
+    assert list(rows.values()) == [5] * 5
+    assert len({(score.name, score.protocol_key) for digest in digests for score in digest.scores}) in range(20, 26)
 
 
 def test_counted_operations_of_layers(script: Any) -> None:

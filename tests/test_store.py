@@ -12,14 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genbench.errors import GenbenchError
+from genbench.reading import MAX_RECORD_BYTES
 from genbench.records import SCHEMA, Cost, DataFacts, Execution, Record, RunIdentity, Score
 from genbench.store import (
-    MAX_RECORD_BYTES,
     RunFolder,
+    find_files,
+    find_records,
     lock,
     read_record,
     run_folder,
-    scan,
     write_atomic,
     write_config,
     write_record,
@@ -151,7 +152,7 @@ def test_the_next_writer_removes_what_a_killed_one_left_and_readers_ignore_it(
                 write_atomic(path, "{")
     (folder.path / "mine.tmp").write_text("not ours")
     assert len(list(folder.path.rglob(".*.tmp"))) == 2
-    assert [len(found) for found in scan(tmp_path)] == [1, 0]
+    assert find_records(tmp_path) == ([folder.record_path], [])
     with lock(folder.path):
         assert list(folder.path.rglob(".*.tmp")) == []
     assert (folder.path / "mine.tmp").exists()
@@ -222,7 +223,7 @@ def test_nan_in_the_configuration_is_refused_but_the_word_may_be_in_a_reason(tmp
     changed(folder, reason="the loss became NaN, or Infinity", status="diverged")
     assert read_record(folder.record_path).status == "diverged"
     changed(folder, config={"gamma": float("nan")})
-    assert "NaN" in refusal(folder.record_path).message
+    assert "config.gamma: nan, expected a finite number" in refusal(folder.record_path).message
 
 
 def test_half_written(tmp_path: Path) -> None:
@@ -313,38 +314,37 @@ def test_any_damage_is_an_error_or_a_record_never_a_crash(tmp_path: Path, cut: f
         assert isinstance(read_record(path), Record)
 
 
-def test_scan_is_sorted_and_reports_what_it_can_not_read(tmp_path: Path) -> None:
-    for model, seed in (("vae", 1), ("gan", 0), ("vae", 0)):
-        stored(tmp_path, seed, model)
-    bad = tmp_path / "a" / "record.json"
-    write_atomic(bad, '{"schema": ')
-    write_atomic(tmp_path / "toyfaces" / "vae-mse" / "s0-01234567" / "images" / "record.json", "an image, perhaps")
-    records, problems = scan(tmp_path)
-    assert [(r.run.model, r.run.seed) for r in records] == [("gan", 0), ("vae", 0), ("vae", 1)]
-    assert len(problems) == 1
-    assert str(bad) in problems[0]
-    assert "half-written" in problems[0]
+def test_records_are_found_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    folders = [stored(tmp_path, seed, model) for model, seed in (("vae", 1), ("gan", 0), ("vae", 0))]
+    inner = tmp_path / "a" / "record.json"
+    write_atomic(inner, "whatever it is")
+    write_atomic(folders[0].images_path / "record.json", "an image, perhaps")
+    write_atomic(tmp_path / "images" / "vae-mse" / "s0-0" / "record.json", "a data set may have that name")
+    (tmp_path / "record.json").mkdir()
+    named = [tmp_path / "images" / "vae-mse" / "s0-0" / "record.json", *(folders[i].record_path for i in (1, 2, 0))]
+    assert find_records(tmp_path) == ([inner, *named], [])
+    write_atomic(folders[0].unfinished_path, "{")
+    found, _ = find_files(tmp_path, frozenset({"unfinished.json", "record.json"}))
+    assert found == [inner, *named, folders[0].unfinished_path]
 
 
-def test_scan_does_not_leave_the_folder(tmp_path: Path) -> None:
+def test_finding_does_not_leave_the_folder(tmp_path: Path) -> None:
     inside, outside = tmp_path / "inside", tmp_path / "outside"
-    folder = stored(outside)
-    stored(inside)
+    folder, kept = stored(outside), stored(inside)
     (inside / "link").symlink_to(outside, target_is_directory=True)
     (inside / "loop").symlink_to(inside, target_is_directory=True)
     (inside / "file").mkdir()
     (inside / "file" / "record.json").symlink_to(folder.record_path)
-    records, problems = scan(inside)
-    assert len(records) == 1
-    assert len(problems) == 1
-    assert "symbolic link" in problems[0]
+    found, (problem,) = find_records(inside)
+    assert found == [kept.record_path]
+    assert "symbolic link" in problem
 
 
-def test_scan_of_nothing(tmp_path: Path) -> None:
-    assert scan(tmp_path) == ([], [])
-    records, problems = scan(tmp_path / "missing")
-    assert records == []
-    assert "missing" in problems[0]
+def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
+    assert find_records(tmp_path) == ([], [])
+    found, (problem,) = find_records(tmp_path / "missing")
+    assert found == []
+    assert "missing" in problem
 
 
 def test_config_leaves_none_out(tmp_path: Path) -> None:

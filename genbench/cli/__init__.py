@@ -16,8 +16,12 @@ from genbench.errors import GenbenchError, unknown_name
 # name: (where its click command is, what `genbench --help` says of it)
 COMMANDS = {
     "run": ("genbench.cli.run:run", "Train one model on one data set and score it."),
+    "suite": ("genbench.cli.suite:command", "Carry out many runs from one file, and rank them."),
     "evaluate": ("genbench.cli.evaluate:command", "Compute further scores of finished runs."),
     "compare": ("genbench.cli.compare:compare", "Rank finished runs on a leaderboard."),
+    "figure": ("genbench.cli.figure:command", "Draw a figure of finished runs."),
+    "export": ("genbench.cli.export:export", "Write the records of many runs to one file, to share them."),
+    "upgrade": ("genbench.cli.upgrade:upgrade", "Bring records that an older genbench wrote up to date."),
     "list": ("genbench.cli.list:command", "List models, similarities, evaluators, extractors, data sets."),
     "show": ("genbench.cli.show:command", "Show what a name stands for, and its settings."),
     "plugins": ("genbench.cli.plugins:command", "List the plugins, and what is wrong with those that are broken."),

@@ -43,7 +43,9 @@ def _sections() -> str:
 @click.option(
     "--similarity", metavar="NAME", help="Measure reconstructions by this similarity instead of the model's own."
 )
-@click.option("--similarity-weight", metavar="auto|calibrated|NUMBER", help="Factor on the similarity.  [default: auto]")
+@click.option(
+    "--similarity-weight", metavar="auto|calibrated|NUMBER", help="Factor on the similarity.  [default: auto]"
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, data order and noise.")
 @click.option("--preset", metavar="|".join(PRESETS), help="quick: 32 px, quarter width, a budget of minutes on a CPU.")
 @click.option("--size", type=click.IntRange(4, 1024), metavar="PIXELS", help="Side of the images.")

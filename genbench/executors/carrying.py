@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Protocol
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from genbench.errors import GenbenchError, explained, in_one_line
 from genbench.executors.interface import Ended, Job, Terms
@@ -37,7 +38,7 @@ def carry_out(job: Job, terms: Terms, device: str, tell: Tell, stop: Callable[[]
 
     Args:
         job: which run.
-        terms: `threads` is set for the run where it is given.
+        terms: `threads` is what the run takes; None leaves what the process has.
         device: torch's name of one, or `auto`.
         tell: is told of its progress, no more often than anybody can read.
         stop: is asked at each step; once it says so, the run saves and ends.
@@ -48,7 +49,8 @@ def carry_out(job: Job, terms: Terms, device: str, tell: Tell, stop: Callable[[]
         terms.runs, terms.cache, terms.source, device, terms.engine, retry_unscored=terms.retry_unscored
     )
     try:
-        record = run(Plugins.load(), job.config, around, _Passing(tell, job.config.training.images), stop)
+        with threadpool_limits(terms.threads):  # of NumPy and SciPy
+            record = run(Plugins.load(), job.config, around, _Passing(tell, job.config.training.images), stop)
     except Busy as error:
         return Ended("busy", error.message)
     except GenbenchError as error:

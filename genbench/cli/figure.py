@@ -1,0 +1,63 @@
+"""`genbench figure`: pictures of finished runs."""
+
+from pathlib import Path
+
+import click
+
+from genbench.cli.options import runs_option
+from genbench.cli.output import print_warning
+from genbench.errors import GenbenchError, did_you_mean
+
+FORMS = ("svg", "pdf", "png")
+
+
+@click.group("figure")
+def command() -> None:
+    """Draw a figure of finished runs."""
+
+
+@command.command("rate-distortion")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@runs_option("The store to read where no PATHS are given.")
+@click.option("--metric", default="mse", show_default=True, metavar="NAME", help="What is drawn against the rate.")
+@click.option("--where", "conditions", multiple=True, metavar="'KEY OP VALUE'", help="As in `genbench compare`.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help=f"The picture: .{', .'.join(FORMS)}."
+)
+def rate_distortion(
+    paths: tuple[Path, ...], runs: Path, metric: str, conditions: tuple[str, ...], output: Path
+) -> None:
+    """Draw a metric against the rate of all runs in PATHS: stores, run folders, record.json files or exported records.
+
+    The rate is the score `kl` (evaluator `rate`). Runs that differ in kl_weight, similarity_weight or gamma alone make
+    a curve; error bars are 95 % intervals over seeds.
+    """
+    from genbench.exchange import read_all
+    from genbench.report.rate_distortion import diagrams, draw
+    from genbench.selection import condition, narrowed
+    from genbench.store import write_atomic
+
+    form = output.suffix.removeprefix(".").lower()
+    if form not in FORMS:
+        raise GenbenchError(
+            f"{output}: can't draw {output.suffix or 'a file without an ending'}",
+            did_you_mean(form, FORMS) or f"endings are .{', .'.join(FORMS)}",
+        )
+    digests, problems = read_all(paths or (runs,))
+    for problem in problems:
+        print_warning(problem)
+    kept, problems = narrowed(digests, [condition(text) for text in conditions])
+    for problem in problems:
+        print_warning(problem)
+    if not kept:
+        raise GenbenchError(
+            f"{', '.join(map(str, paths or (runs,)))}: no finished runs", "make some with `genbench suite`"
+        )
+    found = diagrams(kept, metric)
+    if len(found) > 1:
+        headings = ", ".join(diagram.heading for diagram in found)
+        raise GenbenchError(f"runs on {len(found)} data sets: {headings}", "choose one by --where dataset=NAME")
+    write_atomic(output, draw(found[0], form))
+    for curve in found[0].curves:
+        click.echo(f"{curve.label}: {len(curve.points)} points")
+    click.echo(str(output))
