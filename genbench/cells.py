@@ -62,7 +62,7 @@ class Cell:
         n: seeds that have this score.
         half_width: of the mean's 95 % t interval, or None for one seed.
         rank: 1 and the number of rows that are significantly better; None where that can't be told.
-        best: whether no row is significantly better, and at least one significantly worse.
+        best: whether no row is significantly better, where the column tells any two rows apart.
         difference: from the baseline, where there is one; None in its own cells.
         own: whether a similarity judges here what was trained with it; in matrices alone.
     """

@@ -39,7 +39,7 @@ class Standing:
 
     Attributes:
         rank: 1 and the number of rows that are significantly better.
-        best: whether no row is significantly better, and at least one significantly worse.
+        best: whether no row is significantly better, where the column tells any two rows apart.
     """
 
     rank: int
@@ -120,11 +120,10 @@ def standings(samples: Sequence[Sample], direction: Literal["higher", "lower"]) 
     tests = t_tests(values, first, second, only_significance=True)
     significant = holm(tests.p) <= ALPHA
     first_wins = (tests.difference > 0) == (direction == "higher")
-    winner, loser = np.where(first_wins, first, second), np.where(first_wins, second, first)
+    loser = np.where(first_wins, second, first)
     beaten = np.bincount(loser[significant], minlength=len(tested))
-    beats = np.bincount(winner[significant], minlength=len(tested))
-    for place, index in enumerate(tested):
-        found[index] = Standing(int(beaten[place]) + 1, bool(beaten[place] == 0 and beats[place]))
+    for index, by in zip(tested, beaten.tolist(), strict=True):
+        found[index] = Standing(by + 1, by == 0 and bool(significant.any()))
     return found
 
 

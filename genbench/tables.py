@@ -97,7 +97,7 @@ def legend(table: Table, strong: str) -> list[str]:
         nothing = "; none is significant" if found and not tested and any(d.p is not None for d in found) else ""
         notes.append(f"differences from {table.baseline}{tested}{nothing}")
     elif any(cell.best for cell in cells):
-        notes.append(f"{strong} significantly better than some row and worse than none ({_TESTS} a column's pairs)")
+        notes.append(f"{strong} no row is significantly better ({_TESTS} a column's pairs)")
     elif any(cell.rank is not None for cell in cells):
         notes.append(f"no row is significantly better than another in any column ({_TESTS} a column's pairs)")
     if table.sorted_by:

@@ -104,7 +104,7 @@ def test_bold_takes_no_room_and_the_spread_is_not_bold() -> None:
     plain = [re.sub(r"\x1b\[\d+m", "", line) for line in coloured]
     assert plain[0] == "model similarity seeds        mse ↓ img/s time"
     assert plain[3] == "vae   b              5 0.430 ±0.058 100.0 1:00"
-    assert any("bold: significantly better" in line for line in plain)
+    assert any("bold: no row is significantly better" in line for line in plain)
     assert all(line.startswith("\x1b[2m  ") for line in coloured[4:])
 
 

@@ -195,7 +195,7 @@ def test_the_legend_tells_what_is_there() -> None:
         "± 95 % interval over seeds",
         "no row is significantly better than another in any column",
     ]
-    assert legend(better, "bold:")[1].startswith("bold: significantly better than some row and worse than none")
+    assert legend(better, "bold:")[1].startswith("bold: no row is significantly better")
     assert f"- {legend(better, 'bold:')[0]}" in markdown([better])
 
 

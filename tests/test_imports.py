@@ -23,7 +23,9 @@ PURE = (
         "randomness",
         "tracking",
     ),
-    *("compare", "comparability", "tables"),
+    *("digest", "reading", "exchange", "upgrades", "statistics", "cells", "selection"),
+    *("compare", "comparability", "tables", "matrix", "report.rate_distortion"),
+    *("suite", "planning", "estimates", "evaluate.merging"),
     *("doctor.findings", "doctor.packages", "doctor.installed"),
     *("executors.interface", "executors.messages", "executors.agenda", "executors.processes", "executors.local"),
 )

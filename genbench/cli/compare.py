@@ -62,9 +62,9 @@ def compare(
     """Show the leaderboard of all runs in PATHS: stores, run folders, record.json files or files of exported records.
 
     Cells are means over seeds ± half of their 95 % interval (Student's t). Scores with different protocols stand in
-    different columns and are never ranked together. Bold, or a star where there is no bold, stands where a row is
-    significantly better than some other and significantly worse than none: by t tests at 5 %, paired by seed where both
-    rows share two or more, else Welch's, with Holm's correction over all pairs of a column. One seed tells nothing.
+    different columns and are never ranked together. Bold, or a star where there is no bold, stands where no row is
+    significantly better, in columns that tell any rows apart: by t tests at 5 %, paired by seed where both rows share
+    two or more, else Welch's, with Holm's correction over all pairs of a column. One seed tells nothing.
     """
     from genbench.compare import leaderboard
     from genbench.exchange import no_collecting, read_all
