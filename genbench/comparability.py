@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from genbench.digest import NOT_OF_A_ROW
 
 if TYPE_CHECKING:
-    from genbench.digest import Digest
+    from genbench.digest import Digest, ExecutionDigest
 
 _SECTIONS_ALIKE = ("training.", "network.", "dataset.")
 _BUDGET = "training.images"
@@ -204,7 +204,15 @@ def unscored(groups: Sequence[Group]) -> list[str]:
 def machines(groups: Sequence[Group]) -> list[str]:
     """Return, in words, on what the runs were executed, and how."""
     executions = {id(d.execution): d.execution for group in groups for d in group.digests}.values()
-    return sorted({f"{each.device_name}, {each.engine}, {each.precision}" for each in executions})
+    return sorted({", ".join(_execution(each)) for each in executions})
+
+
+def _execution(execution: "ExecutionDigest") -> Iterable[str]:
+    yield from (execution.device_name, execution.engine, execution.precision)
+    if execution.device == "cpu":
+        yield f"{execution.threads} {plural('thread', execution.threads)}"
+    if execution.processes > 1:
+        yield f"{execution.processes} processes"
 
 
 def versions(groups: Sequence[Group]) -> list[str]:

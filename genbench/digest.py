@@ -33,7 +33,7 @@ class RunDigest(Struct, frozen=True, forbid_unknown_fields=True):
     model: _Name
     similarity: _Name | None
     dataset: _Name
-    seed: int
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class DataDigest(Struct, frozen=True, forbid_unknown_fields=True):

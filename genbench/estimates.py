@@ -34,7 +34,8 @@ class Timed:
 class Estimates:
     """Times of finished runs by their kind: model, similarity, image size, networks and batch size.
 
-    Where none has the same similarity, those with another stand in. A store may hold runs of other machines; then the estimate is theirs.
+    Where none has the same similarity, those with another stand in. A store may hold runs of other machines; then the
+    estimate is theirs.
 
     Args:
         runs: root of the store.
@@ -65,7 +66,8 @@ class Estimates:
         for folder in sorted((self.runs / dataset).glob(f"{model}-*")):
             for path in islice(sorted(folder.glob(f"*/{RECORD_NAME}")), ENOUGH):
                 digest = self._read(path)
-                if digest is None or digest.status != "ok" or not digest.images_seen:
+                # `vae-*` finds the folders of `vae-dis-l` as well.
+                if digest is None or digest.run.model != model or digest.status != "ok" or not digest.images_seen:
                     continue
                 cost = digest.cost
                 timed = Timed(cost.train_s / digest.images_seen, cost.prepare_s + cost.evaluate_s)

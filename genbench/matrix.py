@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from genbench.cells import Column
 from genbench.comparability import differing, flat, grouped, listed, short_path, shown
 from genbench.compare import Row, Table, leaderboard
 from genbench.digest import NOT_OF_A_ROW
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 JUDGED = "similarity-"
 """How the names of scores begin that are a similarity's."""
+
+RATE = "kl"
+"""The score of how many nats the latents tell."""
 
 _READING = (
     "rows were trained with a similarity, columns judge the reconstructions of test images by one; [ ] where both are "
@@ -35,9 +39,10 @@ def matrices(digests: "Iterable[Digest]") -> tuple[Table, ...]:
     Raises:
         GenbenchError: there is none, and how to get one.
     """
-    judged = [d for d in digests if d.run.similarity and any(s.name.startswith(JUDGED) for s in d.scores)]
-    hosts = grouped(judged, lambda d: (d.data.name, d.data.size, d.data.fingerprint, d.run.model, _host(d)))
-    several = [runs for runs in hosts.values() if len({d.run.similarity for d in runs}) > 1]
+    compared = [d for d in digests if d.run.similarity]
+    by_host = grouped(compared, lambda d: (d.data.name, d.data.size, d.data.fingerprint, d.run.model, _host(d)))
+    hosts = [_judged(runs) for runs in by_host.values()]
+    several = [runs for runs in hosts if len({d.run.similarity for d in runs if _is_judged(d)}) > 1]
     if not several:
         raise GenbenchError(
             "no runs make a matrix: that takes two similarities or more in one model, and scores under each",
@@ -46,6 +51,16 @@ def matrices(digests: "Iterable[Digest]") -> tuple[Table, ...]:
     settings = _told_apart([runs[0] for runs in several])
     tables = [_matrix(runs, told) for runs, told in zip(several, settings, strict=True)]
     return tuple(sorted(tables, key=lambda table: table.heading))
+
+
+def _judged(digests: "Sequence[Digest]") -> "list[Digest]":
+    """Return the runs of all rows that are judged at all, and those that were lost, which are told."""
+    rows = {d.row_key for d in digests if _is_judged(d)}
+    return [d for d in digests if d.row_key in rows or d.status != "ok"]
+
+
+def _is_judged(digest: "Digest") -> bool:
+    return any(score.name.startswith(JUDGED) for score in digest.scores)
 
 
 def _host(digest: "Digest") -> str:
@@ -70,39 +85,77 @@ def _shared(config: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _matrix(digests: "Sequence[Digest]", settings: str) -> Table:
-    (table,) = leaderboard(digests, view=View(metrics=(f"{JUDGED}*",)))
-    names = [column.name.removeprefix(JUDGED) for column in table.columns]
-    rows = tuple(_with_own(row, names) for row in table.rows)
+    # Beside them the rate, where it is known: more nats buy a smaller cost under any measure.
+    rate = (RATE,) if any(score.name == RATE for digest in digests for score in digest.scores) else ()
+    (table,) = leaderboard(digests, view=View(metrics=(f"{JUDGED}*", *rate)))
+    rows = tuple(_with_own(row, table.columns) for row in table.rows)
     heading = " ".join(part for part in (f"{digests[0].run.model} on {table.heading}", settings) if part)
-    return replace(table, heading=heading, rows=rows, notes=(_READING, *_verdicts(rows, names), *table.notes))
+    notes = (_READING, *_verdicts(rows, table.columns), *table.notes)
+    return replace(table, heading=heading, rows=rows, notes=notes)
 
 
-def _with_own(row: Row, names: Sequence[str]) -> Row:
+def _with_own(row: Row, columns: Sequence[Column]) -> Row:
     """Mark the cells where a similarity judges what was trained with it."""
     cells = tuple(
-        replace(cell, own=True) if cell and name == row.similarity else cell
-        for cell, name in zip(row.cells, names, strict=True)
+        replace(cell, own=True) if cell and _is_own(row, column) else cell
+        for cell, column in zip(row.cells, columns, strict=True)
     )
     return replace(row, cells=cells)
 
 
-def _verdicts(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Say of each row under which measures none is better, and of all that win only under their own."""
-    if not any(cell and cell.rank for row in rows for cell in row.cells):
-        return ["one seed of each: nothing is told from chance"]
-    told = [(row, [name for name, cell in zip(names, row.cells, strict=True) if cell and cell.best]) for row in rows]
-    lines = []
-    for row, won in told:
-        foreign = [name for name in won if name != row.similarity]
-        if won and not foreign:
-            lines.append(f"{_name(row)}: wins only under its own measure")
-        elif won:
-            own = "its own measure and " if row.similarity in won else ""
-            lines.append(f"{_name(row)}: no row is better under {own}{listed(foreign)}")
-    losers = [_name(row) for row, won in told if row.similarity in names and row.similarity not in won]
-    if losers:
-        lines.append(f"beaten, or not told apart from all, under their own measure: {listed(losers)}")
+def _is_own(row: Row, column: Column) -> bool:
+    """Whether a column's similarity is the row's, and has its settings as far as the protocol names them."""
+    part = row.config.get("similarity")
+    settings = part.get("settings") if isinstance(part, Mapping) else None
+    told = flat(settings) if isinstance(settings, Mapping) else {}
+    return column.name == f"{JUDGED}{row.similarity}" and all(
+        column.protocol.get(f"similarity_{key}", value) == value for key, value in told.items()
+    )
+
+
+def _verdicts(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """Say of each row under which measures none is better, and of all that don't win under their own."""
+    judging = [i for i, column in enumerate(columns) if column.name.startswith(JUDGED)]
+    columns = [columns[i] for i in judging]
+    rows = [replace(row, cells=tuple(row.cells[i] for i in judging)) for row in rows]
+    there = [cell for row in rows for cell in row.cells if cell]
+    if not any(cell.rank for cell in there):
+        if all(cell.n == 1 for cell in there):
+            return ["one seed of each: nothing is told from chance"]
+        return ["rows of several seeds are too few or too many to be tested: nothing is told from chance"]
+    measures = [column.title.removeprefix(JUDGED) for column in columns]
+    alone = [
+        sum(bool(cell and cell.best) for cell in column) == 1 for column in zip(*(r.cells for r in rows), strict=True)
+    ]
+    lines = [line for row in rows if (line := _verdict(row, measures, alone))]
+    own = [(_name(row), cell) for row in rows for cell in row.cells if cell and cell.own]
+    beaten = dict.fromkeys(name for name, cell in own if (cell.rank or 1) > 1)
+    level = dict.fromkeys(name for name, cell in own if not cell.best and cell.rank in (1, None))
+    if beaten:
+        lines.append(f"beaten under their own measure: {listed([*beaten])}")
+    if level:
+        lines.append(f"not told apart from others under their own measure: {listed([*level])}")
     return lines
+
+
+def _verdict(row: Row, measures: Sequence[str], alone: Sequence[bool]) -> str | None:
+    """Say under which measures no row is better than this one; None where there is no such measure.
+
+    Args:
+        alone: whether this holds of one row only, by column.
+    """
+    judged = [(name, cell, sole) for name, cell, sole in zip(measures, row.cells, alone, strict=True) if cell]
+    foreign = [name for name, cell, _ in judged if cell.best and not cell.own]
+    at_home = [sole for _, cell, sole in judged if cell.best and cell.own]
+    if foreign:
+        home = "its own measure and " if at_home else ""
+        return f"{_name(row)}: no row is significantly better under {home}{listed(foreign)}"
+    if not at_home:
+        return None
+    if any((cell.rank or 1) > 1 for _, cell, _ in judged if not cell.own):
+        return f"{_name(row)}: {'wins' if all(at_home) else 'is level with the best'} only under its own measure"
+    abroad = "no other tells rows apart" if len(judged) > len(at_home) else "it is judged by no other"
+    return f"{_name(row)}: no row is significantly better under its own measure; {abroad}"
 
 
 def _name(row: Row) -> str:

@@ -188,12 +188,13 @@ def _explain(error: InvalidRecord, source: Source) -> Unreadable:
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         return _invalid(source, f"{field}: {first['msg']}{more}")
     half = "EOF" in first["msg"]
+    what = f"{'half-written' if half else 'not JSON'}: {first['msg'].removeprefix('Invalid JSON: ')}"
+    if source.line is not None:
+        return Unreadable(source, what.replace(" at line 1 column", " at column"), "have the file exported anew")
+    if source.path.suffix != ".json":  # anything may have been named, and is not to be deleted
+        return Unreadable(source, what, "name a store, a run folder, a record.json or a .jsonl file")
     return Unreadable(
-        source,
-        f"{'half-written' if half else 'not JSON'}: {first['msg']}",
-        "put a copy of it back, or delete it: the same `genbench run` then resumes and writes it anew"
-        if source.line is None
-        else "have the file exported anew",
+        source, what, "put a copy of it back, or delete it: the same `genbench run` then resumes and writes it anew"
     )
 
 

@@ -110,7 +110,7 @@ class RunIdentity(Frozen):
     model: Name
     similarity: Name | None
     dataset: Name
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class DataFacts(Frozen):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -23,10 +24,34 @@ MOST_RUNS = 1_000_000
 
 _PACKAGED = Path(__file__).parent / "suites"
 _IN_REPOSITORY = Path(__file__).parent.parent / "benchmarks"
+_EXAMPLE = "see benchmarks/quick.toml for an example"
 
-Number = int | float
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+# Strict, or "3" and true would count as numbers.
+Whole = Annotated[int, Field(strict=True)]
+Number = Whole | Annotated[float, Field(strict=True)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
 Setting = str | bool | int | float
+
+_NAMES, _WHOLES = "a name or a list of them", "a whole number or a list of them"
+_EXPECTED = {
+    "about": "a text",
+    "defaults": "a table: [defaults]",
+    "runs": "tables: [[runs]]",
+    "model": _NAMES,
+    "dataset": _NAMES,
+    "similarity": _NAMES,
+    "similarity_weight": "`auto`, `calibrated`, a number or a list of them",
+    "preset": _NAMES,
+    "size": _WHOLES,
+    "width": "a number or a list of them",
+    "images": _WHOLES,
+    "batch_size": _WHOLES,
+    "precision": _NAMES,
+    "settings": "a table: [runs.settings]",
+    "seeds": f"how many, from 1 to {MOST_RUNS:,}, or a list of whole numbers of 0 or more",
+    "evaluators": "a list of names",
+}
+"""What a suite's file may hold, by key, in words."""
 
 
 def _some(values: Any) -> Any:
@@ -36,7 +61,7 @@ def _some(values: Any) -> Any:
 
 
 Some = AfterValidator(_some)
-Seeds = Annotated[tuple[Seed, ...] | Annotated[int, Field(ge=1, le=MOST_RUNS)], Some]
+Seeds = Annotated[tuple[Seed, ...] | Annotated[Whole, Field(ge=1, le=MOST_RUNS)], Some]
 """Seeds one by one, or how many, from 0."""
 
 
@@ -54,10 +79,10 @@ class Runs(Frozen):
     similarity: Annotated[str | tuple[str, ...] | None, Some] = None
     similarity_weight: Annotated[str | Number | tuple[str | Number, ...] | None, Some] = None
     preset: Annotated[str | tuple[str, ...] | None, Some] = None
-    size: Annotated[int | tuple[int, ...] | None, Some] = None
+    size: Annotated[Whole | tuple[Whole, ...] | None, Some] = None
     width: Annotated[Number | tuple[Number, ...] | None, Some] = None
-    images: Annotated[int | tuple[int, ...] | None, Some] = None
-    batch_size: Annotated[int | tuple[int, ...] | None, Some] = None
+    images: Annotated[Whole | tuple[Whole, ...] | None, Some] = None
+    batch_size: Annotated[Whole | tuple[Whole, ...] | None, Some] = None
     precision: Annotated[str | tuple[str, ...] | None, Some] = None
     settings: dict[str, Annotated[Setting | tuple[Setting, ...], Some]] = Field(default_factory=dict)
     seeds: Seeds | None = None
@@ -104,7 +129,8 @@ def find_suite(name: str) -> Path:
     if name in known:
         return known[name]
     if path.suffix == ".toml" or len(path.parts) > 1:
-        raise GenbenchError(f"{path}: no such file", f"suites that come with genbench: {', '.join(known)}")
+        found = "a folder, expected a TOML file" if path.is_dir() else "no such file"
+        raise GenbenchError(f"{path}: {found}", f"suites that come with genbench: {', '.join(known)}")
     raise unknown_name("suite", name, known)
 
 
@@ -122,15 +148,17 @@ def read_suite(path: Path) -> Suite:
             too many, or the same one twice in one table.
     """
     try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
+        value = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors of Windows begin files by a mark
     except OSError as error:
         raise GenbenchError(f"cannot read {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise GenbenchError(f"{path}: not TOML: {error}", "see benchmarks/quick.toml for an example") from error
+        raise GenbenchError(f"{path}: not TOML: {error}", _EXAMPLE) from error
+    except RecursionError as error:
+        raise GenbenchError(f"{path}: nested too deep", _EXAMPLE) from error
     try:
         config = SuiteConfig.model_validate(value)
     except ValidationError as error:
-        raise _invalid(path, error) from error
+        raise _invalid(path, value, error) from error
     return Suite(path.stem, config.about, tuple(_expanded(path, config)))
 
 
@@ -201,20 +229,44 @@ def _text(value: Setting) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _invalid(path: Path, error: ValidationError) -> GenbenchError:
+def _invalid(path: Path, value: Mapping[str, Any], error: ValidationError) -> GenbenchError:
     """Turn the first of pydantic's complaints into ours."""
     errors = error.errors(include_url=False)
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    names = [part for part in first["loc"] if part in {*SuiteConfig.model_fields, *Runs.model_fields}]
-    number = next((part + 1 for part in first["loc"] if isinstance(part, int)), None)
-    table = f"runs table {number}" if first["loc"][:1] == ("runs",) and number else str(first["loc"][0])
-    where = f"{path}: {table}" if len(first["loc"]) > 1 else f"{path}"
+    loc = first["loc"]
+    in_runs = loc[0] == "runs" and len(loc) > 1 and isinstance(loc[1], int)
+    depth = 2 if in_runs else int(loc[0] == "defaults" and len(loc) > 1)
+    where = f"{path}: {f'runs table {int(loc[1]) + 1}' if in_runs else loc[0]}" if depth else f"{path}"
     if first["type"] == "extra_forbidden":
-        key = str(first["loc"][-1])
-        known = Runs.model_fields if len(first["loc"]) > 1 else SuiteConfig.model_fields
+        key, known = str(loc[-1]), Runs.model_fields if depth else SuiteConfig.model_fields
         return GenbenchError(f"{where}: unknown key `{key}`", did_you_mean(key, known) or f"known: {', '.join(known)}")
-    if first["type"] == "missing" or (first["type"] == "too_short" and first["loc"] == ("runs",)):
+    if first["type"] in ("missing", "too_short"):
         return GenbenchError(f"{path}: no runs", 'a suite has at least one table: [[runs]] with model = "…"')
-    said = first["msg"].removeprefix("Value error, ")
-    key = str(names[-1]) if names else ""
-    return GenbenchError(f"{where}: {key}: {said[0].lower()}{said[1:]}", f"see {_IN_REPOSITORY.name}/quick.toml")
+    if len(loc) == depth:  # a table that is none
+        return GenbenchError(f"{where} is {_shown(_found(value, loc))}, expected a table", _EXAMPLE)
+    field, in_settings = str(loc[depth]), loc[depth] == "settings" and len(loc) > depth + 1
+    place = loc[: depth + 1 + in_settings]
+    name = ".".join(map(str, place[depth:]))
+    if first["type"] == "value_error":
+        return GenbenchError(f"{where}: {name}: {first['msg'].removeprefix('Value error, ')}", _EXAMPLE)
+    found = _found(value, place)
+    expected = "a text, a number, true, false, or a list of them" if in_settings else _EXPECTED[field]
+    hint = _EXAMPLE
+    if in_settings and isinstance(found, dict):
+        hint = f'put the whole name in quotes, as in "{place[-1]}.{next(iter(found), "…")}" = …'
+    return GenbenchError(f"{where}: {name} is {_shown(found)}, expected {expected}", hint)
+
+
+def _found(value: Any, place: tuple[int | str, ...]) -> Any:
+    for part in place:
+        value = value[part]
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Return a value about as TOML has it, and no more of it than anybody reads."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, str | list):
+        return shorten(repr(value), 80, placeholder=" …")
+    return str(value).lower() if isinstance(value, bool) else str(value)[:80]

@@ -249,6 +249,8 @@ def _health(row: Row) -> str:
 
 
 def _fixed(value: float, places: int) -> str:
+    if abs(value) >= 1e300:  # rounding could go beyond the largest number there is
+        return f"{value:.{max(0, places)}f}"
     return f"{round(value, places) + 0.0:.{max(0, places)}f}"  # + 0.0 makes -0.0 into 0.0
 
 

@@ -175,7 +175,7 @@ def _lines(path: Path, found: Counter[str], problems: Problems) -> Iterator[byte
     """
     for source, content in read_lines(path):
         if isinstance(content, Unreadable):
-            raise content
+            raise Unreadable(source, f"{content.what}; the file stays as it is", "take that line out of it")
         line = content
         try:
             schema, record = _upgraded(content, source)

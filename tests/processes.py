@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copytree
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from bench import STEPS as BENCH_STEPS
@@ -44,7 +44,7 @@ from genbench_vaegan.settings import VaeDisLSettings, VaeGanSettings
 from genbench_vaegan.vae_dis_l import VaeDisL
 
 BATCH, STEPS = 8, 8
-KINDS = ("vae", "gan", "vaegan", "vae-dis-l")
+KINDS = ("vae", "gan", "vaegan", "vae-dis-l", "calibrated")
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,15 @@ def configure(**training: Any) -> RunConfig:
 def build(kind: str, config: RunConfig) -> Model:
     measure = Mse(ElementwiseSettings()) if kind == "vae" else DisL(DisLSettings())
     with seeded(config.seed, "init"):
-        similarity = None if kind == "gan" else WeightedSimilarity(measure, "auto")
+        weight: Literal["auto", "calibrated"] = "calibrated" if kind == "calibrated" else "auto"
+        similarity = None if kind == "gan" else WeightedSimilarity(measure, weight)
         plan = Blueprint(3, 16, config.network, config.training.images, config.seed, similarity=similarity)
         # The gate closes in some steps, for what the whole batch costs.
         builders: dict[str, Callable[[], Model]] = {
             "vae": lambda: Vae(plan, VaeSettings()),
             "gan": lambda: Gan(plan, GanSettings(margin=0.33)),
             "vaegan": lambda: VaeGan(plan, VaeGanSettings(margin=0.33)),
+            "calibrated": lambda: VaeGan(plan, VaeGanSettings(margin=0.33)),
             "vae-dis-l": lambda: VaeDisL(plan, VaeDisLSettings(discriminator_share=0.45, margin=0.33)),
         }
         return builders[kind]().to(memory_format=torch.channels_last)
@@ -98,6 +100,8 @@ def go(
     torch.seed()
     model = model or build(kind, config)
     outcome = train(model, batches, config, RunFolder(folder), Watch(), stop)
+    # Who evaluates later is alone.
+    assert not isinstance(model.similarity, WeightedSimilarity) or model.similarity.share == Share()
     return outcome, {name: value.clone() for name, value in model.state_dict().items()}
 
 

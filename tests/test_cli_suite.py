@@ -121,7 +121,8 @@ def test_two_suites_into_one_store_make_each_run_once(suite: Path) -> None:
     ("arguments", "message"),
     [
         (["nope"], "unknown suite `nope`"),
-        (["small.toml", "--address", "auto"], "--address and --gpus are for a Ray cluster"),
+        (["small.toml", "--address", "auto"], "--address, --gpus and --cpus are for Ray"),
+        (["small.toml", "--executor", "ray", "--jobs", "2"], "--jobs is for this machine"),
         (["small.toml", "--device", "warp"], "warp"),
         (["small.toml", "--only", "similarity"], "--only 'similarity'"),
     ],

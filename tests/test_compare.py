@@ -179,6 +179,15 @@ def test_costs_are_ranked_where_all_were_executed_alike() -> None:
     assert not any("cost" in note for note in alike.notes)
 
 
+@pytest.mark.parametrize("change", [{"threads": 2}, {"processes": 2}])
+def test_costs_with_more_threads_or_processes_are_not_ranked(change: dict[str, int]) -> None:
+    slow = [make_record("vae", "a", s, cost=cost(train_s=100 + s)) for s in range(3)]
+    fast = [make_record("vae", "b", s, cost=cost(train_s=50 + 1.1 * s)) for s in range(3)]
+    other = fast[0].execution.model_copy(update=change)
+    table = only([*slow, *(record.model_copy(update={"execution": other}) for record in fast)])
+    assert ranks(table, "train_s") == [None, None]
+
+
 # what may be compared
 
 
@@ -288,7 +297,7 @@ def test_other_devices_and_versions_are_noted() -> None:
 
     assert only([of(0, "x", "1"), of(1, "x", "1")]).notes == ()
     speed, versions = only([of(0, "x", "1"), of(1, "y", "2")]).notes
-    assert "x, eager, float32 / y, eager, float32" in speed
+    assert "x, eager, float32, 1 thread / y, eager, float32, 1 thread" in speed
     assert versions == "model vae: runs of genbench 1 and of genbench 2 together"
 
 

@@ -23,10 +23,13 @@ def test_joules_of_all_packages_also_where_a_counter_begins_anew(tmp_path: Path)
     put(tmp_path, "intel-rapl:0", 100_000)
     put(tmp_path, "intel-rapl:1", 900_000)
     put(tmp_path, "intel-rapl:0:0", 5)  # a part of the first package
+    put(tmp_path, "intel-rapl:2", 5)  # both packages and what is around them
+    (tmp_path / "intel-rapl:2" / "name").write_text("psys\n")
     meter = Meter(CPU, tmp_path)
     put(tmp_path, "intel-rapl:0", 350_000)
     put(tmp_path, "intel-rapl:1", 200_000)
     put(tmp_path, "intel-rapl:0:0", 999_999)
+    put(tmp_path, "intel-rapl:2", 999_999)
     assert meter.read() == pytest.approx(0.25 + 0.3)
     assert meter.read() == 0
     put(tmp_path, "intel-rapl:0", 400_000)

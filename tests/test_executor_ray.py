@@ -310,20 +310,22 @@ def test_a_lost_nodes_runs_go_on_elsewhere(bench: Bench, cluster: Any) -> None:
     jobs = [bench.job(seed) for seed in range(2)]
     for seed in range(2):
         bench.fault(seed, "wait")
-    lost = []
+    watch, lost = Watch(), []
 
     def lose_one() -> bool:
         if not lost and all(bench.waiting(seed) is not None for seed in range(2)):
-            for seed in range(2):
-                (bench.faults / str(seed)).unlink()
             lost.append(cluster.worker_nodes.pop())
             cluster.worker_nodes.add(lost[0])
             cluster.remove_node(lost[0], allow_graceful=False)
+        if any("worker was lost" in word for words in watch.words.values() for word in words):
+            for seed in range(2):
+                (bench.faults / str(seed)).unlink(missing_ok=True)
         return False
 
-    watch = bench.execute(*jobs, stop=lose_one)
+    bench.execute(*jobs, stop=lose_one, watch=watch)
     assert lost
     assert watch.ends == {0: Ended("ok"), 1: Ended("ok")}
-    assert sorted(len(starts) for starts in watch.starts.values()) == [1, 2]
+    kept, moved = sorted(len(starts) for starts in watch.starts.values())
+    assert (kept, moved > 1) == (1, True)
     assert all(bench.log(job).count("training from 0") == 1 for job in jobs)
     assert sorted(bench.log(job).count("resuming after") for job in jobs) == [0, 1]

@@ -20,7 +20,7 @@ from genbench.executors.dispatching import AHEAD, Dispatch, Done, Letter, Lost
 from genbench.executors.gathering import bring_home, folder_in, has_ended, marked, sees
 from genbench.executors.interface import Ended, Job, Terms
 from genbench.executors.ray_cluster import RayExecutor
-from genbench.executors.ray_driver import connected, fitting, runs_at_once
+from genbench.executors.ray_driver import check_room, connected, runs_at_once
 from genbench.executors.ray_task import Expected, Mailbox, Order, Part, examine, parts_of, work
 from genbench.plugins import Plugins
 from genbench.records import Record
@@ -504,6 +504,24 @@ def test_room_is_counted_by_whole_runs() -> None:
     assert [runs_at_once(node(8, 2), 1.0, gpus) for gpus in (0.0, 1.0, 0.5, 0.1, 0.3)] == [8, 2, 4, 8, 6]
     assert runs_at_once(node(1), 0.1, 0.0) == 10
     assert runs_at_once(node(8, alive=False), 1.0, 0.0) == 0
-    assert fitting([node(1), node(8, 1), node(8, 1, alive=False)], 2.0, 1.0) == [node(8, 1)]
+    check_room([node(1), node(8, 1), node(8, 1, alive=False)], 2.0, 1.0)
     with pytest.raises(GenbenchError, match=r"no node of the Ray cluster has 16 CPUs and 1 GPUs.*most are 8 CPUs, 1"):
-        fitting([node(1), node(8, 1)], 16.0, 1.0)
+        check_room([node(1), node(8, 1), node(16, 1, alive=False)], 16.0, 1.0)
+
+
+def test_runs_compute_on_gpus_where_ray_gives_them_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    with_gpu = [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}}]
+    without = [{"Alive": True, "Resources": {"CPU": 8.0}}]
+
+    def chosen(nodes: list[dict[str, Any]], **options: Any) -> tuple[float, str]:
+        executor = RayExecutor(Terms(tmp_path, tmp_path), **options)
+        gpus = executor._gpus(nodes)
+        return gpus, executor._device(gpus)
+
+    assert chosen(with_gpu) == (1.0, "cuda")
+    assert chosen(with_gpu, num_gpus=0.25) == (0.25, "cuda")
+    assert chosen(with_gpu, num_gpus=0.0) == (0.0, "cpu"), "not one that Ray may give to others"
+    assert chosen(with_gpu, device="cpu") == (0.0, "cpu")
+    assert chosen(without) == (0.0, "cpu")
+    assert chosen(without, device="cuda") == (1.0, "cuda"), "which no node can carry out, and that is said"

@@ -46,9 +46,9 @@ def test_the_diagonal_is_marked_and_who_wins_only_there_is_named() -> None:
         [False, False, True],
     ]
     assert [[cell.rank for cell in row.cells if cell] for row in table.rows] == [[2, 2, 3], [1, 1, 2], [3, 3, 1]]
-    assert "mse: no row is better under its own measure and l1" in table.notes
+    assert "mse: no row is significantly better under its own measure and l1" in table.notes
     assert "ssim: wins only under its own measure" in table.notes
-    assert "beaten, or not told apart from all, under their own measure: l1" in table.notes
+    assert "beaten under their own measure: l1" in table.notes
     text = markdown([table])
     assert "| vae | mse | 3 | **\\[1.010** ±0.025\\] |" in text
 
@@ -61,8 +61,57 @@ def test_what_is_not_told_apart_wins_nothing() -> None:
     ]
     (table,) = tables(wide)
     assert [cell and cell.best for cell in cells(table, "similarity-mse")] == [False, False]
-    assert "beaten, or not told apart from all, under their own measure: mse" in table.notes
+    assert "not told apart from others under their own measure: mse" in table.notes
     assert not any("wins" in note for note in table.notes)
+
+
+def test_who_shares_the_first_place_does_not_win_and_who_is_not_judged_elsewhere_is_not_beaten_there() -> None:
+    level = [
+        make_record("vae", name, seed, {"similarity-mse": value, "similarity-l1": cost + 0.01 * seed})
+        for name, values, cost in (("mse", (1, 1.2, 0.9), 4), ("l1", (0.9, 1.3, 1), 1), ("ssim", (7, 7.1, 7), 3))
+        for seed, value in enumerate(values)
+    ]
+    (table,) = tables(level)
+    assert "mse: is level with the best only under its own measure" in table.notes
+    assert "l1: no row is significantly better under its own measure and mse" in table.notes
+    apart = [*level[3:], *(make_record("vae", "mse", seed, {"similarity-mse": 0.1}) for seed in range(3))]
+    (table,) = tables(apart)
+    assert "mse: no row is significantly better under its own measure; no other tells rows apart" not in table.notes
+    assert "mse: no row is significantly better under its own measure; it is judged by no other" in table.notes
+
+
+def test_a_similarity_with_other_settings_than_the_judges_is_not_at_home() -> None:
+    def of(settings: dict[str, str], value: float) -> list[Record]:
+        records = [
+            make_record("vae", "dis-l", seed, {"similarity-dis-l": value + 0.01 * seed},
+                        protocol={"similarity_layer": "default"})
+            for seed in range(3)
+        ]  # fmt: skip
+        return [
+            r.model_copy(update={"config": r.config | {"similarity": {"name": "dis-l", "settings": settings}}})
+            for r in records
+        ]
+
+    other = [make_record("vae", "mse", seed, {"similarity-dis-l": 5.0 + 0.02 * seed},
+                         protocol={"similarity_layer": "default"}) for seed in range(3)]  # fmt: skip
+    (table,) = tables([*of({"layer": "first"}, 1), *of({"layer": "default"}, 2), *other])
+    marked = {row.settings: [cell.own for cell in row.cells if cell] for row in table.rows if row.similarity == "dis-l"}
+    assert marked == {(("layer", "default"),): [True], (("layer", "first"),): [False]}
+    assert "beaten under their own measure: dis-l layer=default" in table.notes
+
+
+def test_lost_runs_are_told_and_rows_without_any_score_are_left_out() -> None:
+    judged = [*runs("mse", (1, 1, 5)), *runs("l1", (2, 2, 6))]
+    lost = make_record("vae", "ssim", 0, {}, status="diverged", reason="like is nan")
+    (table,) = tables([*judged, lost, make_record("vae", "bce", 0, {"fid": 1.0})])
+    assert [(row.similarity, row.diverged) for row in table.rows] == [("l1", 0), ("mse", 0), ("ssim", 1)]
+    assert any("like is nan" in note for note in table.notes)
+
+
+def test_one_row_of_several_seeds_is_not_called_one_seed_of_each() -> None:
+    (table,) = tables([*runs("mse", (1, 1, 5)), *runs("l1", (2, 2, 6), seeds=1)])
+    assert not any(note.startswith("one seed of each") for note in table.notes)
+    assert any("too few or too many to be tested" in note for note in table.notes)
 
 
 def test_one_seed_tells_nothing() -> None:
@@ -94,3 +143,18 @@ def test_without_two_similarities_and_their_scores_there_is_none() -> None:
     with pytest.raises(GenbenchError, match="no runs make a matrix") as caught:
         tables([*runs("mse", (1, 1, 5)), make_record("vae", "l1", 0, {"fid": 1.0})])
     assert "genbench suite similarity" in str(caught.value.hint)
+
+
+def test_the_rate_stands_beside_and_judges_nothing() -> None:
+    records = [
+        make_record("vae", name, seed, {"similarity-mse": cost + 0.01 * seed, "kl": 30.0 * cost})
+        for name, cost in (("mse", 1), ("l1", 2))
+        for seed in range(3)
+    ]
+    (table,) = tables(records)
+    assert [column.name for column in table.columns] == ["similarity-mse", "kl"]
+    assert [cell and (cell.mean, cell.rank, cell.own) for cell in cells(table, "kl")] == [
+        (60.0, None, False),
+        (30.0, None, False),
+    ]
+    assert not any("kl" in note for note in table.notes)

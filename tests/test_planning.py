@@ -43,7 +43,8 @@ def finish(
         config_hash=config.hash(),
         plugins=(),
         data=DataFacts(
-            name="digits", size=config.dataset.size, channels=1, fingerprint="f", train=1, validation=1, test=1, attributes=10
+            name="digits", size=config.dataset.size, channels=1, fingerprint="f", train=1, validation=1, test=1,
+            attributes=10,
         ),
         images_asked=1000,
         images_seen=1000,
@@ -141,6 +142,14 @@ def test_times_come_of_runs_of_the_same_kind_else_of_another_similarity(plugins:
     }
     wider = planned(plugins, tmp_path, '[[runs]]\nmodel = "vae"\nwidth = 0.5\n')
     assert wider.runs[0].seconds is None
+
+
+def test_times_do_not_come_of_a_model_whose_name_begins_alike(plugins: Plugins, tmp_path: Path) -> None:
+    (other,) = planned(plugins, tmp_path, '[[runs]]\nmodel = "vaegan-pixel"\n').runs
+    finish(tmp_path / "runs", other.job.config)
+    found = planned(plugins, tmp_path, '[[runs]]\nmodel = ["vaegan", "vae"]\n')
+    assert [run.seconds for run in found.runs] == [None, None]
+    assert planned(plugins, tmp_path, '[[runs]]\nmodel = "vaegan-pixel"\nseeds = [1]\n').runs[0].seconds == 15
 
 
 def test_a_run_that_makes_no_sense_is_refused_by_name(plugins: Plugins, tmp_path: Path) -> None:

@@ -48,6 +48,11 @@ def test_other_settings_make_other_curves() -> None:
     assert labels == ["vae · mse width=0.5", "vae · mse width=1.0", "vae · ssim"]
 
 
+def test_a_run_that_was_made_again_is_left_out_whatever_its_protocol() -> None:
+    earlier = run("mse", 0.1, 0, 99, 9.9, protocol={"split": "validation"}, finished_utc="2024-01-01T00:00:00Z")
+    assert only([earlier, *RUNS]) == only(RUNS)
+
+
 def test_what_can_not_be_drawn_is_said() -> None:
     with pytest.raises(GenbenchError, match="unknown metric `msee`") as caught:
         only(RUNS, "msee")

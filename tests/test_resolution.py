@@ -211,7 +211,7 @@ def test_an_evaluator_that_is_not_asked_for_can_not_be_set(plugins: Plugins) -> 
         ({"evaluators": ("fdi",)}, "unknown evaluator `fdi`", "`fid`?"),
         ({"preset": "quik"}, "unknown preset `quik`", "did you mean `quick`?"),
         ({"preset": "large"}, "unknown preset `large`", "known: quick"),
-        ({"similarity_weight": "much"}, "--similarity-weight is 'much', expected `auto`, `calibrated` or a number over 0", ""),
+        ({"similarity_weight": "much"}, "is 'much', expected `auto`, `calibrated` or a number over 0", ""),
         ({"similarity_weight": "nan"}, "setting `similarity_weight` is nan", ""),
         ({"similarity_weight": "-1"}, "setting `similarity_weight` is -1.0: input should be greater than 0", ""),
         ({"seed": -1}, "--seed is -1, expected 0 to 2^63 - 1", ""),

@@ -61,6 +61,9 @@ def test_lists_are_axes_and_tables_take_what_they_do_not_say_from_the_defaults(t
     assert gan.settings == ("training.learning_rate=0.001", "kl_weight=2", "saturating=true")
 
 
+RUN = '[[runs]]\nmodel = "vae"\ndataset = "digits"\n'
+
+
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
@@ -82,6 +85,25 @@ def test_lists_are_axes_and_tables_take_what_they_do_not_say_from_the_defaults(t
         ('[[runs]]\nmodel = "vae"\ndataset = "digits"\nseeds = [3, 3]', "seeds has 3 twice", "leave out one"),
         ('[[runs]]\nmodel = "vae"\ndataset = "digits"\nseeds = 1_000_000\nsize = [16, 32]', "grid of over", "shorter"),
         ('[[runs]]\nmodel = "vae"\ndataset = "digits"\nwidth = nan', "width", ""),
+        (RUN + 'seeds = "3"', "runs table 1: seeds is '3', expected how many", ""),
+        (RUN + 'seeds = ["3"]', "seeds is ['3'], expected", ""),
+        (RUN + "seeds = true", "seeds is true, expected how many", ""),
+        (RUN + "seeds = 3.0", "seeds is 3.0, expected how many", ""),
+        (RUN + "seeds = 0", "seeds is 0, expected how many, from 1 to", ""),
+        (RUN + "images = 2020-01-01", "images is 2020-01-01, expected a whole number", ""),
+        (RUN + 'size = "16"', "size is '16', expected a whole number", ""),
+        (RUN + "width = true", "width is true, expected a number", ""),
+        (RUN + 'evaluators = "mse"', "evaluators is 'mse', expected a list of names", ""),
+        (RUN + "settings = 3", "settings is 3, expected a table", ""),
+        (RUN + "settings.kl_weight = nan", "settings.kl_weight is nan, expected a text", ""),
+        (RUN + "settings.size = [[1]]", "settings.size is [[1]], expected a text", ""),
+        (RUN + "settings.network.kind = 'mlp'", "settings.network is a table, expected", '"network.kind" = …'),
+        ("runs = 3", "runs is 3, expected tables", ""),
+        ("runs = [3]", "runs table 1 is 3, expected a table", ""),
+        ('[runs]\nmodel = "vae"', "runs is a table, expected tables", ""),
+        ('about = 3\n[[runs]]\nmodel = "vae"', "about is 3, expected a text", ""),
+        ('defaults = 1\n[[runs]]\nmodel = "vae"', "defaults is 1, expected a table", ""),
+        ("x = " + "[" * 5000, "nested too deep", ""),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, message: str, hint: str) -> None:
@@ -113,3 +135,15 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(GenbenchError, match="not TOML"):
         read_suite(path)
+
+
+def test_a_mark_that_an_editor_put_before_the_text_is_no_matter(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(RUN, encoding="utf-8-sig")
+    assert len(read_suite(path).requests) == 1
+
+
+def test_a_folder_is_told_from_a_file_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").mkdir()
+    with pytest.raises(GenbenchError, match=r"mine\.toml: a folder"):
+        find_suite(str(tmp_path / "mine.toml"))

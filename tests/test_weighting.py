@@ -8,9 +8,11 @@ from genbench import GenbenchError
 from genbench.config import NetworkConfig
 from genbench.interfaces import Batch, Model, Similarity, View
 from genbench.networks import Blueprint
+from genbench.train.precision import training_in
 from genbench.train.weighting import WeightedSimilarity, measure_weight
 from genbench_similarities.elementwise import L1, Bce, DisL, Mse
 from genbench_similarities.settings import DisLSettings, ElementwiseSettings
+from genbench_similarities.structural import Laplacian, Ssim
 from genbench_vae.model import Vae
 from genbench_vae.settings import VaeSettings
 from genbench_vaegan.model import VaeGan
@@ -211,6 +213,30 @@ def test_bce_is_calibrated_by_how_much_it_exceeds_the_images_own_entropy() -> No
     p, q = (0.5 * (1 + real), 0.5 * (1 + fake))
     divergence = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).flatten(1).sum(1).mean()
     assert float(similarity.weight) == pytest.approx(float(real[0].numel() / (2 * divergence)), rel=1e-3)
+
+
+def test_no_similarity_is_computed_in_tf32() -> None:
+    class Told(Similarity):
+        def forward(self, real: View, fake: View) -> Tensor:
+            allowed.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+            return MSE(real, fake)  # type: ignore[no-any-return]
+
+    real, fake = pair()
+    for weight in (2.5, "calibrated"):
+        allowed: list[tuple[bool, bool]] = []
+        with training_in("tf32"):
+            WeightedSimilarity(Told(), weight)(View(real), View(fake))  # type: ignore[arg-type]
+            assert torch.backends.cuda.matmul.allow_tf32
+        assert set(allowed) == {(False, False)}
+
+
+@pytest.mark.parametrize("measure", [Bce(ElementwiseSettings()), Ssim(), Laplacian()])
+def test_reconstructions_that_are_perfect_or_nearly_have_finite_gradients(measure: Similarity) -> None:
+    real = torch.full((2, 3, 16, 16), 0.6)
+    for off in (0.0, 1e-6):
+        fake = (real + off * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))).requires_grad_()
+        cost = WeightedSimilarity(measure, "calibrated")(View(real), View(fake)).mean()
+        assert torch.autograd.grad(cost, fake)[0].square().sum().isfinite()
 
 
 def test_a_perfect_reconstruction_and_evaluation_leave_a_calibrated_weight_finite_and_alone() -> None:

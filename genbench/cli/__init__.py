@@ -1,5 +1,6 @@
 """The command line: a table of commands, each imported only when called, and the one place where errors are told."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -89,7 +90,8 @@ def main(args: Sequence[str] | None = None) -> int:
     _never_fail_to_encode()
     try:
         status: Any = group.main(args, prog_name="genbench", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as where it was closed by `>&-`
+            sys.stdout.flush()
     except GenbenchError as error:
         print_error(error)
         return error.exit_code
@@ -97,6 +99,11 @@ def main(args: Sequence[str] | None = None) -> int:
         print_error(_usage_error(error))
         return error.exit_code
     except BrokenPipeError:
+        return _reader_has_gone()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
+            return print_bug(error)
+        print_error(GenbenchError(f"cannot write: {error.strerror}", "free some space where the output goes"))
         return _reader_has_gone()
     except (click.Abort, KeyboardInterrupt) as error:
         # Click turns an EOFError into an Abort, too; nothing here asks a question, so that one is a bug.
@@ -123,6 +130,6 @@ def _never_fail_to_encode() -> None:
 
 
 def _reader_has_gone() -> int:
-    """Keep quiet at exit when the other end of a pipe, such as `head`, has had enough."""
+    """Keep quiet at exit where stdout takes no more: the other end of a pipe, such as `head`, has had enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1

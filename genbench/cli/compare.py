@@ -80,7 +80,7 @@ def compare(
         digests, problems = read_all(places)
         _warn(problems)
         if not any(dataset in (None, digest.run.dataset) for digest in digests):
-            raise _nothing(digests, dataset, places)
+            raise _nothing(digests, dataset, places, problems)
         kept, missing = narrowed([digest for digest in digests if dataset in (None, digest.run.dataset)], asked)
         _warn(missing)
         tables = matrices(kept) if matrix else leaderboard(kept, view=view)
@@ -111,8 +111,12 @@ def _warn(problems: Sequence[str]) -> None:
         click.echo(f"warning: {clean(problem)}", err=True)
 
 
-def _nothing(digests: "Sequence[Digest]", dataset: str | None, places: Sequence[Path]) -> GenbenchError:
+def _nothing(
+    digests: "Sequence[Digest]", dataset: str | None, places: Sequence[Path], problems: Sequence[str]
+) -> GenbenchError:
     where = ", ".join(map(str, places))
+    if not digests and problems:
+        return GenbenchError(f"{where}: no record that can be read", "the warnings say what is wrong with each")
     if not digests:
         return GenbenchError(
             f"{where}: no finished runs", "make one with `genbench run`, or say where runs are: `genbench compare PATH`"

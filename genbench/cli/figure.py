@@ -6,12 +6,13 @@ import click
 
 from genbench.cli.options import runs_option
 from genbench.cli.output import print_warning
+from genbench.comparability import plural
 from genbench.errors import GenbenchError, did_you_mean
 
 FORMS = ("svg", "pdf", "png")
 
 
-@click.group("figure")
+@click.group("figure", no_args_is_help=False)
 def command() -> None:
     """Draw a figure of finished runs."""
 
@@ -36,6 +37,7 @@ def rate_distortion(
     from genbench.report.rate_distortion import diagrams, draw
     from genbench.selection import condition, narrowed
     from genbench.store import write_atomic
+    from genbench.tables import clean
 
     form = output.suffix.removeprefix(".").lower()
     if form not in FORMS:
@@ -50,14 +52,13 @@ def rate_distortion(
     for problem in problems:
         print_warning(problem)
     if not kept:
-        raise GenbenchError(
-            f"{', '.join(map(str, paths or (runs,)))}: no finished runs", "make some with `genbench suite`"
-        )
+        where = ", ".join(map(str, paths or (runs,)))
+        raise GenbenchError(f"{where}: no finished runs that can be read", "make some with `genbench suite`")
     found = diagrams(kept, metric)
     if len(found) > 1:
         headings = ", ".join(diagram.heading for diagram in found)
         raise GenbenchError(f"runs on {len(found)} data sets: {headings}", "choose one by --where dataset=NAME")
     write_atomic(output, draw(found[0], form))
     for curve in found[0].curves:
-        click.echo(f"{curve.label}: {len(curve.points)} points")
+        click.echo(f"{clean(curve.label)}: {len(curve.points)} {plural('point', len(curve.points))}")
     click.echo(str(output))

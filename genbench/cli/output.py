@@ -86,4 +86,6 @@ def warn_of_clashes(plugins: "Plugins") -> None:
 
 def _say(label: str, text: str, colour: str) -> None:
     coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    click.echo(f"{click.style(f'{label}:', fg=colour, bold=True) if coloured else f'{label}:'} {text}", err=True)
+    # What is told of may be a stranger's, such as the name of a file: no terminal is to obey it.
+    shown = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    click.echo(f"{click.style(f'{label}:', fg=colour, bold=True) if coloured else f'{label}:'} {shown}", err=True)

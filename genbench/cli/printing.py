@@ -20,6 +20,10 @@ _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _BREAKS = re.compile(r"(-|:|; |_(?!\d))(?=\w)")
 
 
+NARROWEST = 20
+"""Columns that text is laid out for at least: on fewer, and on the none that COLUMNS=0 says, nobody could read it."""
+
+
 @dataclass(frozen=True)
 class Terminal:
     """What text is laid out for; without colour there is no bold, and stars stand for it."""
@@ -79,7 +83,7 @@ def print_tables(tables: Sequence[Table]) -> None:
     """Print leaderboards on stdout, as wide as the terminal is."""
     console = data_console()
     plain = console.color_system is None or console.no_color or console.legacy_windows
-    terminal = Terminal(console.width, not plain)
+    terminal = Terminal(max(console.width, NARROWEST), not plain)
     for index, table in enumerate(tables):
         lines = [*([""] if index else []), terminal.bold(clean(table.heading)), *table_lines(table, terminal)]
         click.echo("\n".join(lines), color=terminal.colour)

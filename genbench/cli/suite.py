@@ -1,8 +1,9 @@
 """`genbench suite`: many runs from one file, what is left of them, and their leaderboard."""
 
+import os
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +19,13 @@ from genbench.errors import GenbenchError
 from genbench.plugins import Plugins
 
 if TYPE_CHECKING:
+    from genbench.cli.suite_table import Told
     from genbench.executors.interface import Ended, Executor, Job, Terms, Watcher
     from genbench.planning import Plan, Planned, State
 
 ENGINES = ("auto", "eager", "graph", "compile")
+NAMED = 6
+"""Runs that did not end well that the last line names; each has had a line of its own."""
 
 _LEFT: "Mapping[State, str]" = {
     "train": "to train",
@@ -41,13 +45,15 @@ class How:
         executor: `local` or `ray`.
         jobs: runs at once on each device.
         address: of a Ray cluster, or None for one of this machine's own.
-        gpus: that each run takes of a Ray cluster; a fraction lets several share one.
+        gpus: that each run takes of a Ray cluster, a fraction where several share one; None for one where there is any.
+        cpus: cores that each run takes of a Ray cluster.
     """
 
     executor: str
     jobs: int
     address: str | None
-    gpus: float
+    gpus: float | None
+    cpus: float
 
 
 @click.command("suite")
@@ -71,7 +77,13 @@ class How:
     help="local: processes of this machine; ray: tasks of a Ray cluster.",
 )
 @click.option("--address", metavar="ADDRESS", help="Of the Ray cluster; without it, Ray is started on this machine.")
-@click.option("--gpus", type=click.FloatRange(0), default=0.0, metavar="N", help="GPUs a run takes of a Ray cluster.")
+@click.option(
+    "--gpus",
+    type=click.FloatRange(0, 1),
+    metavar="N",
+    help="GPUs that a run takes of a Ray cluster, such as 0.5.  [default: 1 where there is any]",
+)
+@click.option("--cpus", type=click.FloatRange(0, min_open=True), metavar="N", help="Cores that it takes.  [default: 1]")
 @click.option("--retry-unscored", is_flag=True, help="Try evaluators again that were skipped or failed.")
 @data_option
 @runs_option("Where runs are kept.")
@@ -85,7 +97,8 @@ def command(
     jobs: int,
     executor: str,
     address: str | None,
-    gpus: float,
+    gpus: float | None,
+    cpus: float | None,
     retry_unscored: bool,
     source: Path | None,
     runs: Path,
@@ -105,8 +118,10 @@ def command(
     suite = read_suite(find_suite(name))
     plugins = Plugins.load()
     warn_of_broken(plugins)
-    if executor != "ray" and (address is not None or gpus):
-        raise GenbenchError("--address and --gpus are for a Ray cluster", "add --executor ray, or leave them out")
+    if executor != "ray" and (address, gpus, cpus) != (None, None, None):
+        raise GenbenchError("--address, --gpus and --cpus are for Ray", "add --executor ray, or leave them out")
+    if executor == "ray" and jobs > 1:
+        raise GenbenchError("--jobs is for this machine", "Ray carries out as many runs as have room: --cpus, --gpus")
     planned = plan(plugins, suite, runs, retry_unscored=retry_unscored)
     if wanted:
         planned = only(planned, wanted)
@@ -117,8 +132,10 @@ def command(
     from genbench.executors.interface import Terms
 
     _check_variants(plugins, planned)
+    if planned.left:
+        _check_store(runs)
     terms = Terms(runs.absolute(), cache_folder().absolute(), source_folder(source), engine, threads, retry_unscored)
-    status = carry_out(planned, build_executor(terms, device, How(executor, jobs, address, gpus)))
+    status = carry_out(planned, build_executor(terms, device, How(executor, jobs, address, gpus, cpus or 1.0)))
     print_leaderboard(planned, runs)
     return status
 
@@ -151,14 +168,15 @@ def carry_out(plan: "Plan", executor: "Executor") -> int:
     jobs = [run.job for run in plan.left]
     if not jobs:
         return int(any(run.state == "diverged" for run in plan.runs))
-    with stoppable() as stop, watching(jobs) as watcher:
-        executor.execute(jobs, _Noting(watcher, endings), stop)
+    with stoppable(silent=True) as stop, watching(jobs) as watcher:
+        executor.execute(jobs, _Noting(watcher, endings), _Asked(stop, watcher))
     if stop():
         click.echo(f"stopped; `genbench suite` goes on from here ({len(jobs) - len(endings)} not begun)", err=True)
         return 128 + (stop.signal or signal.SIGINT)
     bad = [f"{label} ({how.status})" for label, how in endings.items() if how.status in ("failed", "diverged")]
     if bad:
-        click.echo(f"{len(bad)} of {len(jobs)} {plural('run', len(jobs))} did not end well: {', '.join(bad)}", err=True)
+        named = ", ".join(bad[:NAMED]) + (f" and {len(bad) - NAMED} more" if len(bad) > NAMED else "")
+        click.echo(f"{len(bad)} of {len(jobs)} {plural('run', len(jobs))} did not end well: {named}", err=True)
     return int(bool(bad))
 
 
@@ -167,7 +185,7 @@ def build_executor(terms: "Terms", device: str, how: How) -> "Executor":
     if how.executor == "ray":
         from genbench.executors.ray_cluster import RayExecutor
 
-        return RayExecutor(terms, how.address, device, num_gpus=how.gpus)
+        return RayExecutor(terms, how.address, device, num_cpus=how.cpus, num_gpus=how.gpus)
     from genbench.executors.local import LocalExecutor
 
     return LocalExecutor(terms, device, how.jobs)
@@ -187,6 +205,21 @@ def print_leaderboard(plan: "Plan", runs: Path) -> None:
     if digests:
         click.echo()
         print_tables(leaderboard(digests))
+
+
+class _Asked:
+    """Whether to stop; says so once, by the watcher: what a signal's handler printed, the live table would wipe out."""
+
+    def __init__(self, stop: "Callable[[], bool]", watcher: "Told") -> None:
+        self.stop = stop
+        self.watcher = watcher
+        self.told = False
+
+    def __call__(self) -> bool:
+        if self.stop() and not self.told:
+            self.told = True
+            self.watcher.show("stopping; once more to stop at once")
+        return self.told
 
 
 class _Noting:
@@ -229,6 +262,17 @@ def _whole(plan: "Plan", jobs: int) -> str:
     at_once = f", {jobs} at once" if jobs > 1 else ""
     rest = f", and {unknown} {plural('run', unknown)} of kinds not timed yet" if unknown else ""
     return f"time: about {clock(sum(known) / jobs)}{at_once}, as runs of these kinds took{rest}"
+
+
+def _check_store(runs: Path) -> None:
+    """Refuse, before any run is begun, a store that none could be kept in."""
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = "is no folder" if runs.exists() else error.strerror
+        raise GenbenchError(f"--runs {runs}: {found}", "choose a folder that can be written") from error
+    if not os.access(runs, os.W_OK):
+        raise GenbenchError(f"--runs {runs}: can't be written", "make it writable, or choose another folder")
 
 
 def _check_variants(plugins: Plugins, plan: "Plan") -> None:

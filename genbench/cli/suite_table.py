@@ -210,4 +210,5 @@ def watching(jobs: Sequence[Job]) -> Iterator[Lines | Board]:
         return
     board = Board(jobs, console)
     with board.live:
+        board.live.refresh()  # the first worker is a while at its imports
         yield board

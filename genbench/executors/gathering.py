@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
-from tempfile import TemporaryDirectory
 from time import sleep
 
 from genbench.config import RunConfig
 from genbench.data.sources import cache_folder
 from genbench.errors import GenbenchError, explained
 from genbench.executors.interface import Ended, Job, Terms
+from genbench.planning import folder_of
+from genbench.reading import MAX_RECORD_BYTES, Source, parse_record
 from genbench.records import Record
-from genbench.store import Busy, RunFolder, lock, read_record, run_folder, write_atomic, write_config, write_record
+from genbench.store import Busy, RunFolder, lock, read_record, write_atomic, write_config, write_record
 
 SLOW_S = (0.1, 0.9, 4.0)
 """Pauses after which a mark is looked for again: a network file system may show a new file late."""
@@ -57,8 +58,7 @@ def apart(terms: Terms) -> Terms:
 
 def folder_in(runs: Path, config: RunConfig) -> RunFolder:
     """Return the place of a run in a store."""
-    similarity = config.similarity.name if config.similarity else None
-    return run_folder(runs, config.dataset.name, config.model.name, similarity, config.seed, config.hash())
+    return folder_of(config, config.hash(), runs)
 
 
 def has_ended(runs: Path, config: RunConfig) -> bool:
@@ -88,7 +88,9 @@ def bring_home(runs: Path, job: Job, content: bytes) -> Ended | None:
     """
     folder = folder_in(runs, job.config)
     try:
-        record = _read(content)
+        if len(content) > MAX_RECORD_BYTES:
+            raise GenbenchError(f"what was sent is larger than {MAX_RECORD_BYTES // 2**20} MiB, so not a record")
+        record = parse_record(content, Source(folder.record_path))
         if (record.config_hash, record.run.seed) != (job.config.hash(), job.config.seed):
             raise GenbenchError(f"the record that was sent is of another configuration ({record.config_hash[:8]})")
         with lock(folder.path):
@@ -116,10 +118,3 @@ def _together(folder: RunFolder, record: Record) -> Record:
             "move the run's folder away to carry it out anew",
         )
     return merge(earlier, record)
-
-
-def _read(content: bytes) -> Record:
-    with TemporaryDirectory(prefix="genbench-") as folder:
-        path = Path(folder, "record.json")
-        write_atomic(path, content)
-        return read_record(path)

@@ -4,6 +4,7 @@ Ray is the extra `genbench[ray]`, and imported only where runs are carried out. 
 """
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from genbench.errors import GenbenchError
 from genbench.executors.dispatching import Dispatch
 from genbench.executors.gathering import has_ended, marked
 from genbench.executors.interface import Job, Terms, Watcher
-from genbench.executors.ray_driver import Node, RayCluster, check, connected, fitting, has, import_ray
+from genbench.executors.ray_driver import Node, RayCluster, check_room, connected, has, import_ray
 from genbench.executors.ray_task import Expected, Order, parts_of
 from genbench.plugins import Plugins
 
@@ -27,7 +28,7 @@ class RayExecutor:
     Attributes:
         terms: of all runs; `threads` is that of each, by default as many as `num_cpus`.
         address: of a cluster, as `auto` or HOST:PORT; None to start Ray on this machine alone.
-        device: `auto`, `cpu` or `cuda`: which GPU is Ray's to say.
+        device: `auto`, `cpu`, `cuda` or `mps`: which GPU is Ray's to say.
         num_cpus: cores that a run takes up; fractions are allowed.
         num_gpus: GPUs that a run takes up, at most 1, such as 0.25 where four share one; None for one where a node has
             any and `device` allows it.
@@ -53,8 +54,8 @@ class RayExecutor:
             raise GenbenchError(
                 f"device `{self.device}`: Ray says which one a run gets", "give auto, cpu or cuda, and the GPUs per run"
             )
-        if self.num_gpus and self.device in ("cpu", "mps"):
-            raise GenbenchError(f"a run takes {self.num_gpus} GPUs, but its device is `{self.device}`", "drop one")
+        if self.num_gpus and self.device == "cpu":
+            raise GenbenchError(f"a run takes {self.num_gpus} GPUs, but its device is `cpu`", "drop one")
         if self.device == "cuda" and self.num_gpus == 0:
             raise GenbenchError("a run takes 0 GPUs, but its device is `cuda`", "drop one, or give a fraction")
         if self.retries < 0:
@@ -73,15 +74,15 @@ class RayExecutor:
         with marked(terms.runs) as mark, connected(ray, self.address):
             expected = Expected(parts_of(Plugins.load(), jobs), Path.cwd(), mark)
             gpus = self._gpus(ray.nodes())
-            nodes = fitting(ray.nodes(), self.num_cpus, gpus)
-            if self.address is not None:
-                check(ray, nodes, expected)
-            device = "cuda" if gpus else "cpu" if self.device == "auto" else self.device
+            check_room(ray.nodes(), self.num_cpus, gpus)
+            device = self._device(gpus)
 
             def order(number: int, attempt: int, job: Job) -> Order:
                 return Order(number, attempt, job, terms, device, expected, has_ended(terms.runs, job.config))
 
             cluster = RayCluster(ray, order, self.num_cpus, gpus)
+            if self.address is not None:
+                cluster.check(expected)
             Dispatch(cluster, terms.runs, jobs, watcher, stop, self.retries).go()
 
     def _gpus(self, nodes: Sequence[Node]) -> float:
@@ -90,6 +91,14 @@ class RayExecutor:
         if self.device == "cuda":
             return 1.0
         return float(self.device == "auto" and any(has(node, "GPU") for node in nodes))
+
+    def _device(self, gpus: float) -> str:
+        """Return torch's name of the device; runs never take a GPU that Ray did not give them, nor leave one unused."""
+        if self.device != "auto":
+            return self.device
+        if not gpus:
+            return "cpu"
+        return "mps" if sys.platform == "darwin" else "cuda"
 
 
 def _absolute(terms: Terms, num_cpus: float) -> Terms:

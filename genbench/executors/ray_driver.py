@@ -28,10 +28,9 @@ ANSWER_S = 120.0
 """How long a node may take to say what it has; one that is silent is left to Ray."""
 OBJECTS_BYTES = 100 * 2**20
 """Shared memory of a local Ray: what tasks hand over is small."""
-
 CONNECT_S = 10.0
 """Seconds that a cluster's head has for answering at all."""
-HINT = "`ray status` tells of a cluster, `ray start --head` starts one; Python and Ray are the same everywhere"
+HINT = "`ray status` tells of a cluster, `ray start --head` starts one; Ray and RAY_AUTH_MODE are the same everywhere"
 
 Node = Mapping[str, Any]
 """As `ray.nodes` describes it."""
@@ -57,6 +56,33 @@ class RayCluster:
         # Retries are not left to Ray, since the watcher is to know of them.
         calls = 1 if gpus else 0
         self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=calls)(work)
+
+    def check(self, expected: Expected) -> None:
+        """Ask each node whether it has what the runs need, before each run that it gets fails there.
+
+        Raises:
+            GenbenchError: one has not, or nobody keeps the letters.
+        """
+        nodes = [node for node in self.ray.nodes() if runs_at_once(node, self.cpus, self.gpus)]
+        task = self.ray.remote(num_cpus=0, max_retries=0)(examine)
+        packed = pickle.dumps(expected)
+        asked = {task.options(scheduling_strategy=_on(n["NodeID"])).remote(__version__, packed): n for n in nodes}
+        ready, _ = self.ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+        problems = [problem for answer in ready if (problem := self._problem(answer, asked[answer])) is not None]
+        if problems:
+            raise GenbenchError(f"Ray cluster: {problems[0]}", f"{len(problems)} of {len(nodes)} nodes are not fit")
+        try:
+            self.ray.get(self.mailbox.stopping.remote(), timeout=ANSWER_S)
+        except self.ray.exceptions.RayError as error:
+            raise GenbenchError(f"Ray cluster: no actor can be started here: {in_one_line(error)}", HINT) from error
+
+    def _problem(self, answer: Any, node: Node) -> str | None:
+        try:
+            problem: str | None = self.ray.get(answer)
+        except (self.ray.exceptions.RayError, RuntimeError, ImportError) as error:
+            name = node["NodeManagerHostname"]
+            return f"node {name} can't run genbench: {in_one_line(error)}: install it there"
+        return problem
 
     def room(self) -> int:
         return sum(runs_at_once(node, self.cpus, self.gpus) for node in self.ray.nodes())
@@ -129,7 +155,7 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
                 ray.init("local", include_dashboard=False, object_store_memory=OBJECTS_BYTES, **_quiet())
             else:
                 ray.init(address, **_quiet())
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:  # Ray raises whatever it likes, such as Exception where a busy machine is too slow
         where = "on this machine" if address is None else f"at {address}"
         raise GenbenchError(f"no Ray {where}: {first_line(error)}", HINT) from error
     try:
@@ -191,27 +217,28 @@ def _told(name: str, value: str) -> Iterator[None]:
 
 def _start_mailbox(ray: Any) -> Any:
     """Start the mailbox on this machine; one that dies is started again, and lacks a few letters."""
-    affinity = import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
-    here = affinity(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Mailbox)
-    return actor.options(scheduling_strategy=here).remote()
+    return actor.options(scheduling_strategy=_on(ray.get_runtime_context().get_node_id())).remote()
 
 
-def fitting(nodes: Sequence[Node], cpus: float, gpus: float) -> list[Node]:
-    """Return the nodes that can carry out a run.
+def _on(node_id: str) -> Any:
+    strategies = import_module("ray.util.scheduling_strategies")
+    return strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
+
+
+def check_room(nodes: Sequence[Node], cpus: float, gpus: float) -> None:
+    """Refuse runs that no node can take.
 
     Raises:
         GenbenchError: there is none.
     """
-    found = [node for node in nodes if runs_at_once(node, cpus, gpus)]
-    if not found:
+    if not any(runs_at_once(node, cpus, gpus) for node in nodes):
         largest = f"{max((has(n, 'CPU') for n in nodes), default=0):g} CPUs"
         most = f"{max((has(n, 'GPU') for n in nodes), default=0):g} GPUs"
         raise GenbenchError(
             f"no node of the Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs for a run; the most are {largest}, {most}",
             "ask for less, or start a node that has them: `ray start --address HOST:PORT`",
         )
-    return found
 
 
 def runs_at_once(node: Node, cpus: float, gpus: float) -> int:
@@ -223,30 +250,3 @@ def runs_at_once(node: Node, cpus: float, gpus: float) -> int:
 def has(node: Node, resource: str) -> float:
     """Return how much of `CPU` or `GPU` a node has; of one that is gone, none."""
     return float(node["Resources"].get(resource, 0.0)) if node["Alive"] else 0.0
-
-
-def check(ray: Any, nodes: Sequence[Node], expected: Expected) -> None:
-    """Ask each node whether it has what the runs need, before one of them fails there for each run that it gets.
-
-    Raises:
-        GenbenchError: one has not.
-    """
-    affinity = import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
-    task = ray.remote(num_cpus=0, max_retries=0)(examine)
-    packed = pickle.dumps(expected)
-    asked = {
-        task.options(scheduling_strategy=affinity(node["NodeID"], soft=False)).remote(__version__, packed): node
-        for node in nodes
-    }
-    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
-    problems = []
-    for answer in ready:
-        try:
-            problem = ray.get(answer)
-        except (ray.exceptions.RayError, RuntimeError, ImportError) as error:
-            name = asked[answer]["NodeManagerHostname"]
-            problem = f"node {name} can't run genbench: {in_one_line(error)}: install it there"
-        if problem is not None:
-            problems.append(problem)
-    if problems:
-        raise GenbenchError(f"Ray cluster: {problems[0]}", f"{len(problems)} of {len(nodes)} nodes are not fit")

@@ -8,15 +8,16 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, simplefilter
 
 from genbench.comparability import Group, grouped, groups_of, label, telling, without_duplicates
-from genbench.errors import GenbenchError, unknown_name
+from genbench.errors import GenbenchError, first_line, unknown_name
+from genbench.matrix import RATE
 from genbench.records import Direction
 
 if TYPE_CHECKING:
     from genbench.digest import Digest
 
-RATE = "kl"
 WEIGHTS = ("kl_weight", "similarity_weight", "gamma")
 """Settings, by the last part of their path, that one curve may run through."""
 
@@ -92,7 +93,7 @@ def draw(diagram: Diagram, form: str) -> bytes:
             [point.distortion.mean for point in curve.points],
             xerr=[point.rate.half_width or 0 for point in curve.points],
             yerr=[point.distortion.half_width or 0 for point in curve.points],
-            label=curve.label,
+            label=_literal(curve.label),
             marker="osD^vPX*"[index % 8],
             markersize=4,
             linewidth=1,
@@ -101,20 +102,36 @@ def draw(diagram: Diagram, form: str) -> bytes:
         )
     better = {"lower": ", lower is better", "higher": ", higher is better", "none": ""}[diagram.direction]
     axes.set_xlabel("rate: KL divergence from the prior, nats")
-    axes.set_ylabel(f"{diagram.metric}{better}")
-    axes.set_title(diagram.heading, fontsize="medium")
+    axes.set_ylabel(_literal(f"{diagram.metric}{better}"))
+    axes.set_title(_literal(diagram.heading), fontsize="medium")
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.legend(fontsize="small", frameon=False)
     content = io.BytesIO()
     # Without dates and random names the same runs give the same file.
     dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
-    with rc_context({"svg.hashsalt": "genbench"}):
-        figure.savefig(content, format=form, dpi=150, metadata=dateless)
+    with rc_context({"svg.hashsalt": "genbench"}), catch_warnings():
+        simplefilter("ignore")  # of letters that the font lacks, and of numbers that are refused below
+        try:
+            figure.savefig(content, format=form, dpi=150, metadata=dateless)
+        except (ValueError, OverflowError) as error:
+            raise GenbenchError(
+                f"the numbers are too large to be drawn: {first_line(error)}", "leave their runs out by --where"
+            ) from error
     return content.getvalue()
 
 
+def _literal(text: str) -> str:
+    """Return text that Matplotlib draws as it is, though a stranger named a model so.
+
+    A dollar would begin a formula, and a curve whose name begins with an underscore has no legend.
+    """
+    shown = " ".join("".join(c if c.isprintable() else " " for c in text).split()).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
 def _diagram(digests: "Sequence[Digest]", metric: str) -> Diagram:
-    groups = groups_of(without_duplicates(digests)[0])
+    digests = without_duplicates(digests)[0]
+    groups = groups_of(digests)
     for name in (metric, RATE):
         _check_one_protocol(digests, name)
     by_curve = list(grouped(groups, _beside_weights).values())

@@ -40,7 +40,8 @@ class _Processor:
 
     def __init__(self, folder: Path) -> None:
         zones = sorted(folder.glob("intel-rapl:[0-9]*"))  # AMD's are called so as well
-        self.zones = [zone for zone in zones if zone.name.count(":") == 1]
+        # A part of a package has two colons; the whole platform's zone (`psys`) has the packages in it.
+        self.zones = [zone for zone in zones if zone.name.count(":") == 1 and _name(zone) != "psys"]
         self.last: Mapping[Path, int] = {}
         self.total = 0.0
 
@@ -57,6 +58,13 @@ class _Processor:
             return None
         self.last = now
         return self.total
+
+
+def _name(zone: Path) -> str:
+    try:
+        return (zone / "name").read_text().strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _of_gpu(device: torch.device) -> Counter:

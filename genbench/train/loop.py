@@ -18,6 +18,7 @@ from genbench.train.engines import build_engine
 from genbench.train.ledger import Ledger, Reading
 from genbench.train.optimisers import Optimisers, build_optimisers
 from genbench.train.precision import choose_precision, training_in
+from genbench.train.sharing import Share
 from genbench.train.synchronised import synchronised
 from genbench.train.weighting import WeightedSimilarity, measure_weight
 
@@ -77,7 +78,9 @@ def train(
     optimisers = build_optimisers(model, config.training)
     chosen = choose_precision(config.training.precision, device)
     progress = take_up(folder.checkpoint_path, model, optimisers, config.hash(), share, chosen)
-    if not progress.images_seen:
+    if share.of > 1:
+        progress.energy_j = None  # this process can't tell what the others' devices use
+    elif not progress.images_seen:
         progress.energy_j = 0.0
     # A resumed run keeps to the precision that it began in, whatever this device would choose.
     precision = choose_precision(progress.precision, device)
@@ -91,6 +94,8 @@ def train(
     observer.started(progress.images_seen, config.training.images)
     with training_in(precision), synchronised(model, share, config.training.batch_norm):
         status, reason = run.to_the_end(engine, stop)
+    if isinstance(model.similarity, WeightedSimilarity):
+        model.similarity.share = Share()  # the others leave next, and evaluation must not wait for them
     return Outcome(status, progress, precision, engine.name, reason, engine.fallback)
 
 

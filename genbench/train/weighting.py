@@ -9,14 +9,17 @@ from torch import Tensor
 from genbench.errors import GenbenchError
 from genbench.interfaces import Batch, Model, Share, Similarity, View
 from genbench.train.gradients import gradient_in
-from genbench.train.precision import precise
+from genbench.train.precision import precise, training_in
+
+LEAST_VARIANCE = torch.finfo(torch.float32).eps ** 2
+"""Of a calibrated similarity, far below any that a model reaches: by one much smaller, gradients would overflow."""
 
 
 class WeightedSimilarity(Similarity):
     """A similarity times a weight that belongs to the model's state; NaN until one that is not given is known.
 
     The similarity is computed in float32 whatever the step's precision: a sum of thousands of squares does not fit a
-    half one.
+    half one, nor SSIM's variances, which are differences of means, TF32.
 
     Args:
         similarity: any; for `calibrated`, one that is least where both images are the same.
@@ -46,7 +49,7 @@ class WeightedSimilarity(Similarity):
         return not bool(self.weight.isnan())
 
     def forward(self, real: View, fake: View) -> Tensor:
-        with torch.autocast(real.images.device.type, enabled=False):
+        with torch.autocast(real.images.device.type, enabled=False), training_in("float32"):
             real, fake = _precisely(real), _precisely(fake)
             if self.calibrated:
                 return self._calibrated(real, fake)
@@ -58,7 +61,7 @@ class WeightedSimilarity(Similarity):
             least = self.similarity(real, real)
         half_square = self.similarity(real, fake) - least
         values = real.images[0].numel()
-        variance = (2 / values * self.share.mean(half_square.mean())).clamp(min=torch.finfo(torch.float32).tiny)
+        variance = (2 / values * self.share.mean(half_square.mean())).clamp(min=LEAST_VARIANCE)
         if self.training:
             self.weight.copy_(1 / variance)
         likelihood: Tensor = half_square / variance + values / 2 * variance.log()
