@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from leaderboards import make_record
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from genbench.cli import main
 from genbench.cli.progress import Lines
+from genbench.cli.run import print_record
 from genbench.records import Record
 from genbench.train import engines
 
@@ -330,3 +332,12 @@ def test_control_c_in_a_shell(here: Path) -> None:
     assert out == ""
     assert err.endswith("stopped and saved; the same command goes on from here\n")
     assert state(here / "runs")["progress"]["images_seen"] > 0
+
+
+def test_a_score_without_a_direction_is_not_said_to_be_better_either_way(capsys: pytest.CaptureFixture[str]) -> None:
+    record = make_record(scores={"kl": 3.5, "mse": 0.1})
+    kl, mse = record.scores
+    print_record(record.model_copy(update={"scores": (kl.model_copy(update={"direction": "none"}), mse)}))
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert "better" not in lines["kl"]
+    assert lines["mse"].rstrip().endswith("lower is better")

@@ -1,5 +1,6 @@
 """The shell of the command line: errors, exit statuses, and the commands that list and show."""
 
+import errno
 import json
 import re
 import subprocess
@@ -319,3 +320,26 @@ def test_settings_must_be_a_dataclass_with_defaults() -> None:
         list(read_settings("a:B", dataclasses.make_dataclass("Bare", [("x", int)])))
     with pytest.raises(GenbenchError, match="NameError in an annotation"):
         list(read_settings("a:B", dataclasses.make_dataclass("Odd", [("x", "Nowhere", 1)])))
+
+
+def test_a_full_disk_behind_stdout_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command_that(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr("genbench.cli._reader_has_gone", lambda: 1)
+    assert main(["try"]) == 1
+    assert capfd.readouterr().err.startswith("error: cannot write: No space left on device\n")
+
+
+def test_stdout_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    command_that(monkeypatch)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["try"]) == 0
+
+
+def test_what_is_told_is_no_code_for_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command_that(monkeypatch, GenbenchError("esc\x1b[31m/record.json: broken", "two\nlines"))
+    assert main(["try"]) == 2
+    assert capsys.readouterr().err == "error: esc [31m/record.json: broken\nhint: two\nlines\n"

@@ -9,6 +9,8 @@ import pytest
 from suites import PLUGIN
 
 from genbench.cli import main
+from genbench.cli.suite import _Asked
+from genbench.cli.suite_table import Lines
 from genbench.store import find_records, read_record
 
 SUITE = """
@@ -132,3 +134,18 @@ def test_what_makes_no_sense_is_said(
 ) -> None:
     assert main(["suite", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("store", ["small.toml", "small.toml/runs"])
+def test_a_store_that_nothing_could_be_kept_in_is_told_before_any_run(
+    suite: Path, capsys: pytest.CaptureFixture[str], store: str
+) -> None:
+    assert main(["suite", "small.toml", "--runs", store]) == 2
+    assert f"error: --runs {store}: " in capsys.readouterr().err
+
+
+def test_that_it_stops_is_said_by_the_watcher_and_once(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = iter([False, True, True])
+    stop = _Asked(lambda: next(asked), Lines(()))
+    assert [stop(), stop(), stop()] == [False, True, True]
+    assert capsys.readouterr().err == "stopping; once more to stop at once\n"

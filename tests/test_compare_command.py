@@ -215,3 +215,22 @@ def test_torch_is_never_imported_and_scipy_where_seeds_are_several(tmp_path: Pat
     several = ran(*five_models(2))
     assert {"numpy", "scipy"} <= several
     assert not {"torch", "pandas", "sklearn"} & several
+
+
+def test_numbers_as_large_as_there_are_can_be_shown(tmp_path: Path) -> None:
+    store(tmp_path, *(make_record(seed=seed, scores={"mse": 1.7e308 * (-1) ** seed}) for seed in range(3)))
+    for form in ("table", "md", "csv", "json"):
+        assert "e+30" in call(tmp_path, "--format", form).stdout
+
+
+def test_records_that_can_not_be_read_are_not_said_to_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text("[[runs]]")
+    with pytest.raises(GenbenchError, match="no record that can be read"):
+        call(path)
+
+
+@pytest.mark.parametrize("columns", ["0", "1"])
+def test_no_terminal_is_so_narrow_that_letters_stand_one_by_one(tmp_path: Path, columns: str) -> None:
+    store(tmp_path, make_record())
+    assert "similarity" in call(tmp_path, COLUMNS=columns).stdout

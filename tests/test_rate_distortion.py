@@ -86,3 +86,17 @@ def test_the_command_draws_what_the_store_holds(
     assert main(["figure", "rate-distortion", "-o", "rd.svg", "--where", "similarity=ssim"]) == 0
     assert "vae · mse" not in capsys.readouterr().out
     assert len(read_all([tmp_path / "runs"])[0]) == len(RUNS)
+
+
+def test_names_are_no_formulas_and_no_number_is_too_large_to_be_told(recwarn: pytest.WarningsRecorder) -> None:
+    named = [make_record(r"_$\frac{ \x1b", "模", seed, {"kl": float(seed), "mse": 1.0}) for seed in range(2)]
+    assert rb"frac" in draw(only(named), "svg") or draw(only(named), "svg").startswith(b"<?xml")
+    huge = [make_record("vae", "mse", 0, {"kl": 1.7e308 * sign, "mse": 1.0}, gamma=sign) for sign in (1, -1)]
+    with pytest.raises(GenbenchError, match="too large to be drawn"):
+        draw(only(huge), "svg")
+    assert not recwarn
+
+
+def test_without_the_name_of_a_figure_one_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["figure"]) == 2
+    assert capsys.readouterr().err.startswith("error: genbench figure: Missing command")

@@ -272,6 +272,8 @@ def test_older_and_newer_schemas_say_what_to_do(tmp_path: Path) -> None:
     [
         ({"images_seen": "many"}, "images_seen"),
         ({"run": {"model": "vae"}}, "run.similarity"),
+        ({"run": {"model": "vae", "similarity": None, "dataset": "digits", "seed": -1}}, "run.seed"),
+        ({"run": {"model": "vae", "similarity": None, "dataset": "digits", "seed": 10**1000}}, "run.seed"),
         ({"surprise": 1}, "surprise"),
         ({"scores": [{"name": "mse"}]}, "scores.0.value"),
         ({"status": "fine"}, "status"),
@@ -377,3 +379,10 @@ TREES = st.dictionaries(st.text(), VALUES, max_size=3)
 def test_config_without_none_comes_back_equal(tmp_path: Path, config: dict[str, object]) -> None:
     write_config(RunFolder(tmp_path), config)
     assert tomllib.loads((tmp_path / "config.toml").read_bytes().decode()) == config
+
+
+def test_only_a_record_is_said_to_be_better_deleted(tmp_path: Path) -> None:
+    suite = tmp_path / "mine.toml"
+    suite.write_text('about = "x"')
+    assert "delete" not in str(refusal(suite).hint)
+    assert refusal(suite).message.endswith("not JSON: expected value at line 1 column 1")

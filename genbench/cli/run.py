@@ -189,7 +189,7 @@ def print_record(record: "Record") -> None:
         (
             score.name,
             f"{score.value:.4g}" + (f" ± {score.uncertainty:.2g}" if score.uncertainty is not None else ""),
-            "higher is better" if score.direction == "higher" else "lower is better",
+            "" if score.direction == "none" else f"{score.direction} is better",
         )
         for score in record.scores
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from genbench.cli.options import data_option, device_option, runs_option, threads_option
-from genbench.cli.output import warn_of_broken
+from genbench.cli.output import print_warning, warn_of_broken
 from genbench.cli.progress import clock
 from genbench.cli.stopping import stoppable
 from genbench.comparability import grouped, plural
@@ -201,7 +201,7 @@ def print_leaderboard(plan: "Plan", runs: Path) -> None:
     folders = (folder_of(run.job.config, run.job.config.hash(), runs) for run in plan.runs)
     digests, problems = read_all([folder.record_path for folder in folders if folder.record_path.is_file()])
     for problem in problems:
-        click.echo(f"warning: {problem}", err=True)
+        print_warning(problem)
     if digests:
         click.echo()
         print_tables(leaderboard(digests))
