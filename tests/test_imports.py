@@ -28,6 +28,8 @@ PURE = (
     *("suite", "planning", "estimates", "evaluate.merging"),
     *("doctor.findings", "doctor.packages", "doctor.installed"),
     *("executors.interface", "executors.messages", "executors.agenda", "executors.processes", "executors.local"),
+    *("executors.dispatching", "executors.gathering", "executors.ray_cluster", "executors.ray_driver"),
+    "executors.ray_task",
 )
 LIMIT_LINES = 400
 
