@@ -206,7 +206,7 @@ def test_rank_0_alone_evaluates_and_the_others_leave(together: Together) -> None
 
 def test_where_rank_0_fails_the_others_leave_in_silence(together: Together) -> None:
     ours, theirs = (found["carried out"]["in use"] for found in together.found)
-    assert ours.startswith("GenbenchError: ")
+    assert ours.startswith("Busy: ")
     assert ours.endswith("another run is using this folder")
     assert theirs == "SystemExit: 1"
 
