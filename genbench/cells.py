@@ -16,7 +16,8 @@ from genbench.comparability import Group, differing, grouped
 
 if TYPE_CHECKING:
     from genbench.digest import CostDigest, Digest, ScoreDigest
-    from genbench.records import Direction, Scalar
+    from genbench.records import Scalar
+    from genbench.schema import Direction
     from genbench.statistics import Difference, Standing
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -7,13 +7,16 @@ leaderboard shows is stepped over, and what many records share, such as a protoc
 import json
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Annotated, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, NamedTuple, TypeVar
 
 from msgspec import Meta, Raw, Struct, convert
 from msgspec.json import Decoder
 from pydantic_core import from_json
 
-from genbench.records import LONGEST_NAME, LONGEST_TEXT, MOST, SCHEMA, Direction, Record, Scalar
+from genbench.schema import LONGEST_NAME, LONGEST_TEXT, MOST, SCHEMA, Direction
+
+if TYPE_CHECKING:
+    from genbench.records import Record, Scalar
 
 NOT_OF_A_ROW = frozenset({"seed", "evaluation"})
 """Parts of a configuration that runs of one row need not share."""
@@ -116,7 +119,7 @@ class ScoreDigest(Struct, frozen=True):
     name: str
     value: float
     direction: Direction
-    protocol: Mapping[str, Scalar]
+    protocol: "Mapping[str, Scalar]"
     protocol_key: int
     uncertainty: float | None = None
     warnings: tuple[str, ...] = ()
@@ -219,7 +222,7 @@ class Digester:
         )
 
 
-def digest_of(record: Record) -> Digest:
+def digest_of(record: "Record") -> Digest:
     """Return the digest of a record, equal to the one decoded from its JSON.
 
     Raises:

@@ -8,13 +8,15 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from genbench.digest import Digest, Digester, digest_of
 from genbench.errors import GenbenchError, explained, without_folders
 from genbench.reading import Source, Unreadable, parse_record, read_limited, read_lines
-from genbench.records import Record
 from genbench.store import find_records
+
+if TYPE_CHECKING:
+    from genbench.records import Record
 
 LINES_SUFFIX = ".jsonl"
 MOST_NAMED = 3
@@ -88,7 +90,7 @@ def export_lines(places: Sequence[Path]) -> tuple[list[str], list[str]]:
     return [line for _, line in sorted(set(found))], problems
 
 
-def record_line(record: Record) -> str:
+def record_line(record: "Record") -> str:
     """Return a record as one line of JSON, without its end."""
     value = record.model_dump() | {"config": _without_folders(record.config)}
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -164,7 +166,7 @@ def _lines(place: Path, problems: Problems) -> Iterator[tuple[Source, bytes]]:
         problems.add(error)
 
 
-def _order(record: Record) -> tuple[str, str, str, int, str, str]:
+def _order(record: "Record") -> tuple[str, str, str, int, str, str]:
     run = record.run
     return run.dataset, run.model, run.similarity or "", run.seed, record.config_hash, record.finished_utc
 

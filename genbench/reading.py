@@ -12,13 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from typing import TYPE_CHECKING
 
 from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import Decoder
-from pydantic import ValidationError as InvalidRecord
 
 from genbench.errors import GenbenchError
-from genbench.records import SCHEMA, Record
+from genbench.schema import SCHEMA
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError as InvalidRecord
+
+    from genbench.records import Record
 
 MAX_RECORD_BYTES = 16 * 2**20
 
@@ -97,16 +102,21 @@ def read_lines(path: Path) -> Iterator[tuple[Source, bytes | Unreadable]]:
                 yield source, line.rstrip(b"\r\n")  # in a text that was cut short, they would look like a part of it
 
 
-def parse_record(content: bytes, source: Source) -> Record:
+def parse_record(content: bytes, source: Source) -> "Record":
     """Return the record of that JSON.
 
     Raises:
         Unreadable: it is half-written, of another schema, or invalid; says which field.
     """
+    # Only here, for building the models takes longer than reading a hundred digests.
+    from pydantic import ValidationError
+
+    from genbench.records import Record
+
     check_schema(content, source)
     try:
         record = Record.model_validate_json(content)
-    except InvalidRecord as error:
+    except ValidationError as error:
         raise _explain(error, source) from error
     if (found := _not_finite(record.config, "config")) is not None:
         raise _invalid(source, f"{found}, expected a finite number")
@@ -181,7 +191,7 @@ def _opened(path: Path) -> Iterator[int]:
         raise Unreadable(path, f"can't be read: {error.strerror or error}") from error
 
 
-def _explain(error: InvalidRecord, source: Source) -> Unreadable:
+def _explain(error: "InvalidRecord", source: Source) -> Unreadable:
     first = error.errors(include_url=False)[0]
     if first["type"] != "json_invalid":
         field = shorten(".".join(map(str, first["loc"])) or "record", 200)

@@ -8,18 +8,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from genbench.config import Frozen
-
-SCHEMA = "genbench.record/2"
-
-LONGEST_NAME, LONGEST_TEXT, MOST = 1_000, 20_000, 10_000
-"""Characters of a name and of any other text, and entries of a list or mapping, that a record may have."""
+from genbench.schema import LONGEST_NAME, LONGEST_TEXT, MOST, SCHEMA, Direction
 
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Scalar = Text | int | float | bool | None
-Direction = Literal["higher", "lower", "none"]
-"""Which way a score is better; `none` for one that describes and is never ranked."""
-
 _BOUNDED = Field(max_length=MOST)
 
 

@@ -12,13 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import tomli_w
 from filelock import FileLock, Timeout
 
 from genbench.errors import GenbenchError
 from genbench.reading import Source, parse_record, read_limited
-from genbench.records import Record
+
+if TYPE_CHECKING:
+    from genbench.records import Record
 
 RECORD_NAME, UNFINISHED_NAME = "record.json", "unfinished.json"
 
@@ -149,7 +152,7 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
-def write_record(folder: RunFolder, record: Record, *, unfinished: bool = False) -> None:
+def write_record(folder: RunFolder, record: "Record", *, unfinished: bool = False) -> None:
     """Write `record.json`, atomically, or the record of a run whose scoring is under way.
 
     Raises:
@@ -164,7 +167,7 @@ def write_record(folder: RunFolder, record: Record, *, unfinished: bool = False)
     write_atomic(folder.unfinished_path if unfinished else folder.record_path, text)
 
 
-def record_json(record: Record) -> str:
+def record_json(record: "Record") -> str:
     """Return what `record.json` holds.
 
     Raises:
@@ -183,7 +186,7 @@ def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
     write_atomic(folder.config_path, tomli_w.dumps(_without_none(config, "config")))
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path) -> "Record":
     """Read one record, trusting nothing in the file.
 
     Raises:

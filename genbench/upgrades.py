@@ -22,7 +22,8 @@ from genbench.reading import (
     schema_of,
     version_of,
 )
-from genbench.records import SCHEMA, Record
+from genbench.records import Record
+from genbench.schema import SCHEMA
 from genbench.store import (
     RECORD_NAME,
     UNFINISHED_NAME,

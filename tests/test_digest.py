@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from genbench import digest as digests
 from genbench import records
 from genbench.digest import Digest, Digester, digest_of
-from genbench.records import LONGEST_NAME, LONGEST_TEXT, MOST, Check, Plugin, Record, Score, Unscored
+from genbench.records import Check, Plugin, Record, Score, Unscored
+from genbench.schema import LONGEST_NAME, LONGEST_TEXT, MOST
 
 Path = tuple[str | int, ...]
 LEFT_OUT = {("parameters",), ("scores", 0, "details")}

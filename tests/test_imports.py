@@ -23,7 +23,7 @@ PURE = (
         "randomness",
         "tracking",
     ),
-    *("digest", "reading", "exchange", "upgrades", "statistics", "cells", "selection"),
+    *("schema", "digest", "reading", "exchange", "upgrades", "statistics", "cells", "selection"),
     *("compare", "comparability", "tables", "matrix", "report.rate_distortion"),
     *("suite", "planning", "estimates", "evaluate.merging"),
     *("doctor.findings", "doctor.packages", "doctor.installed"),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from leaderboards import make_record
 from pydantic import ValidationError
 
-from genbench.records import LONGEST_NAME, LONGEST_TEXT, MOST, SCHEMA, Record, Score, Unscored
+from genbench.records import Record, Score, Unscored
+from genbench.schema import LONGEST_NAME, LONGEST_TEXT, MOST, SCHEMA
 
 
 def test_the_schema_is_in_the_json_and_comes_back() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from genbench.errors import GenbenchError
 from genbench.reading import MAX_RECORD_BYTES
-from genbench.records import SCHEMA, Cost, DataFacts, Execution, Record, RunIdentity, Score
+from genbench.records import Cost, DataFacts, Execution, Record, RunIdentity, Score
+from genbench.schema import SCHEMA
 from genbench.store import (
     RunFolder,
     find_files,

@@ -12,7 +12,8 @@ from genbench.digest import digest_of
 from genbench.errors import GenbenchError
 from genbench.exchange import read_all, record_line
 from genbench.reading import MAX_RECORD_BYTES
-from genbench.records import LONGEST_TEXT, SCHEMA, Record
+from genbench.records import Record
+from genbench.schema import LONGEST_TEXT, SCHEMA
 from genbench.store import RunFolder, lock, read_record, run_folder, write_record
 from genbench.upgrades import upgrade
 

@@ -8,7 +8,7 @@ from genbench.cli.options import runs_option
 from genbench.cli.output import print_warning
 from genbench.comparability import plural
 from genbench.errors import GenbenchError
-from genbench.records import SCHEMA
+from genbench.schema import SCHEMA
 from genbench.tables import clean
 from genbench.upgrades import Upgraded, upgrade_place
 

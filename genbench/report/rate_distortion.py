@@ -13,7 +13,7 @@ from warnings import catch_warnings, simplefilter
 from genbench.comparability import Group, grouped, groups_of, label, telling, without_duplicates
 from genbench.errors import GenbenchError, first_line, unknown_name
 from genbench.matrix import RATE
-from genbench.records import Direction
+from genbench.schema import Direction
 
 if TYPE_CHECKING:
     from genbench.digest import Digest
