@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from bench import Bench
 
-from genbench.doctor.findings import Finding, Ground
+from genbench.doctor.findings import Ground
+from genbench.findings import Finding
 
 
 def make_ground(bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:

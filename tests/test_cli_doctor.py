@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from genbench.cli import doctor, main
-from genbench.doctor.findings import CHECKS, Finding, Ground
+from genbench.doctor.findings import CHECKS, Ground
+from genbench.findings import Finding
 
 SOUND = Finding("sound", "ok", "as it should be")
 ABSENT = Finding("absent", "skipped", "not here", "get it there")

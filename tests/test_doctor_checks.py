@@ -19,9 +19,10 @@ from torch import Tensor
 
 import genbench
 from genbench.doctor import distances, hardware, routing, running
-from genbench.doctor.findings import Finding, Ground, carry_out
+from genbench.doctor.findings import Ground, carry_out
 from genbench.errors import GenbenchError, NotApplicable
 from genbench.evaluate import kernel, moments, neighbours
+from genbench.findings import Finding
 from genbench.interfaces import Batch, Gradients
 from genbench.plugins import Plugins
 from genbench.train.sharing import Share

@@ -26,6 +26,12 @@ COMMANDS = {
     "list": ("genbench.cli.list:command", "List models, similarities, evaluators, extractors, data sets."),
     "show": ("genbench.cli.show:command", "Show what a name stands for, and its settings."),
     "plugins": ("genbench.cli.plugins:command", "List the plugins, and what is wrong with those that are broken."),
+    "new": ("genbench.cli.new:command", "Write a plugin of your own to start from, with its tests."),
+    "check": (
+        "genbench.cli.check:command",
+        "Check a similarity, model, evaluator or data set against what it promises.",
+    ),
+    "score": ("genbench.cli.score:command", "Tell how a similarity behaves on images, without training anything."),
     "doctor": ("genbench.cli.doctor:command", "Check the installation against known truths."),
 }
 

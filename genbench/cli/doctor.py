@@ -6,7 +6,8 @@ from time import perf_counter
 import click
 
 from genbench.cli.output import print_json
-from genbench.doctor.findings import Finding, Ground, carry_out
+from genbench.doctor.findings import Ground, carry_out
+from genbench.findings import Finding
 from genbench.plugins import Plugins
 
 WIDTH = 80

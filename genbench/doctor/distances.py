@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from genbench.doctor.findings import Finding, Ground
+from genbench.doctor.findings import Ground
 from genbench.evaluate import kernel as distance
 from genbench.evaluate import moments
 from genbench.evaluate import neighbours as near
 from genbench.evaluate.moments import Moments
+from genbench.findings import Finding
 
 SIZE, COUNT = 64, 2000
 """Features as an extractor gives them: fewer of them than images."""

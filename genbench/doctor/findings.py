@@ -4,33 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
 
 from genbench.errors import GenbenchError, NotApplicable, in_one_line
+from genbench.findings import Finding
 from genbench.plugins import Plugins
-
-State = Literal["ok", "failed", "skipped"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What came of one check.
-
-    Attributes:
-        state: `skipped` where what it needs is not here, which is no failure.
-        found: in a few words.
-        hint: what to do, or None.
-    """
-
-    name: str
-    state: State
-    found: str
-    hint: str | None = None
-
-    @classmethod
-    def of(cls, name: str, sound: bool, found: str, hint: str | None = None) -> "Finding":
-        """Return a finding that is `ok` or `failed`; the hint is for the latter."""
-        return cls(name, "ok" if sound else "failed", found, None if sound else hint)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genbench.doctor.findings import Finding, Ground
+from genbench.doctor.findings import Ground
 from genbench.doctor.installed import in_words
 from genbench.evaluate.evaluation import exact
 from genbench.execution import How, choose_device, describe_execution
+from genbench.findings import Finding
 from genbench.train.precision import Precision, autocast, choose_precision, training_in
 
 BOUNDS: dict[Precision, float] = {"float32": 1e-5, "tf32": 3e-3, "bfloat16": 2e-2}

@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from genbench.data.sources import source_folder
-from genbench.doctor.findings import Finding, Ground
+from genbench.doctor.findings import Ground
+from genbench.findings import Finding
 from genbench.plugins import KINDS
 
 LEAST_FREE_BYTES = 2**30

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
-from genbench.doctor.findings import Finding, Ground
+from genbench.doctor.findings import Ground
+from genbench.findings import Finding
 
 SHOWN = ("torch", "torchvision", "torch-fidelity", "scikit-learn")
 """Those that can move a number get a line each."""

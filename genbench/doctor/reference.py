@@ -9,13 +9,14 @@ from genbench.config import DataConfig
 from genbench.data.packed import PackedDataset, Split
 from genbench.data.preparation import prepare
 from genbench.data.sources import source_folder
-from genbench.doctor.findings import Finding, Ground
+from genbench.doctor.findings import Ground
 from genbench.doctor.weights import inception
 from genbench.errors import GenbenchError, NotApplicable
 from genbench.evaluate import moments
 from genbench.evaluate.evaluation import exact
 from genbench.evaluate.extractors import Extractor
 from genbench.execution import choose_device
+from genbench.findings import Finding
 from genbench.interfaces import DataRequest, Dataset
 from genbench.resolution import build_part
 

@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from genbench.doctor.findings import Finding, Ground
+from genbench.doctor.findings import Ground
 from genbench.doctor.running import BATCH, Unwatched, tiny
 from genbench.doctor.threads import one_thread
 from genbench.errors import in_one_line
+from genbench.findings import Finding
 from genbench.interfaces import Batch, Model
 from genbench.pipeline import Surroundings, assemble, folder_of
 from genbench.specs import ModelSpec

@@ -5,8 +5,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from genbench.config import RunConfig
-from genbench.doctor.findings import Finding, Ground
+from genbench.doctor.findings import Ground
 from genbench.doctor.threads import one_thread
+from genbench.findings import Finding
 from genbench.pipeline import Surroundings, folder_of, run
 from genbench.plugins import Plugins
 from genbench.records import Record

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from genbench.doctor.findings import Finding, Ground
+from genbench.doctor.findings import Ground
 from genbench.errors import GenbenchError, NotApplicable
 from genbench.evaluate.extractors import Extractor, Inception
 from genbench.evaluate.extractors.dinov2 import DINOV2
@@ -14,6 +14,7 @@ from genbench.evaluate.extractors.fidelity import published_clip
 from genbench.evaluate.extractors.inception import WEIGHTS as INCEPTION
 from genbench.evaluate.extractors.torchvision import published_classifier
 from genbench.evaluate.extractors.weights import FOLDER_VARIABLE, Published, find, hash_in
+from genbench.findings import Finding
 
 LPIPS = {"lpips alex": "alexnet", "lpips vgg": "vgg16", "lpips squeeze": "squeezenet1_1"}
 """Backbones of LPIPS, by torchvision's names; its linear heads come with torchmetrics."""

@@ -1,0 +1,1 @@
+"""Metrics of piq as similarities; needs `genbench[piq]`."""
