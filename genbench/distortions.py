@@ -60,7 +60,7 @@ def blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def noise(images: Tensor, deviation: float) -> Tensor:
-    """Add Gaussian noise whose standard deviation is `deviation` of the whole range; the same noise at all strengths."""
+    """Add Gaussian noise whose standard deviation is `deviation` of the whole range, the same at each strength."""
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(images.shape[1:], generator=generator, dtype=torch.float64)
     return (images + 2 * deviation * drawn.to(images)).clamp(-1, 1)
