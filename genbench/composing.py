@@ -12,6 +12,7 @@ from genbench.evaluate.evaluation import Evaluation
 from genbench.evaluate.merging import merge
 from genbench.execution import How, describe_execution, peak_memory_bytes
 from genbench.interfaces import Dataset, Model
+from genbench.pairing import parts_of
 from genbench.plugins import Kind, Plugins
 from genbench.records import Cost, DataFacts, Plugin, Record, RunIdentity
 from genbench.store import RunFolder
@@ -62,7 +63,8 @@ def compose_record(parts: Assembled, ending: Ending) -> Record:
     config, data, model, progress = parts.config, parts.data, parts.model, ending.progress
     if ending.status == "ok":
         config = with_evaluators(config, ending.evaluation.done)
-    weighted = model.similarity if isinstance(model.similarity, WeightedSimilarity) else None
+    alone = model.similarity if isinstance(model.similarity, WeightedSimilarity) else None
+    facts = model.similarity.facts if model.similarity is not None else {}
     record = Record(
         status=ending.status,
         reason=ending.reason,
@@ -79,13 +81,13 @@ def compose_record(parts: Assembled, ending: Ending) -> Record:
         images_asked=config.training.images,
         images_seen=progress.images_seen,
         parameters={name: sum(p.numel() for p in network.parameters()) for name, network in model.networks.items()},
-        similarity_weight=float(weighted.weight) if weighted is not None and weighted.measured else None,
+        similarity_weight=float(alone.weight) if alone is not None and alone.measured else None,
         weights_sha256=ending.weights_sha256,
         scores=ending.evaluation.scores,
         skipped=ending.evaluation.skipped,
         failures=ending.evaluation.failures,
         checks=ending.evaluation.checks,
-        notes=tuple(f"similarity: {key} {value}" for key, value in weighted.facts.items()) if weighted else (),
+        notes=tuple(f"similarity: {key} {value}" for key, value in facts.items()),
         cost=Cost(
             prepare_s=parts.prepare_s,
             train_s=progress.train_s,
@@ -130,7 +132,8 @@ def _origins(plugins: Plugins, config: RunConfig) -> tuple[Plugin, ...]:
         *(("evaluators", "evaluator", name) for name in dict.fromkeys(c.name for c in config.evaluation.evaluators)),
     ]
     if config.similarity is not None:
-        parts.append(("similarities", "similarity", config.similarity.name))
+        similarities = parts_of(plugins, config.similarity.name)
+        parts += [("similarities", "similarity", part.name) for part in similarities]
     return tuple(
         Plugin(kind=singular, name=name, distribution=origin[0], version=origin[1])
         for kind, singular, name in parts

@@ -10,7 +10,7 @@ import torch
 
 from genbench import __version__
 from genbench.composing import Assembled, Ending, compose_record, with_evaluators
-from genbench.config import RunConfig
+from genbench.config import Component, RunConfig, TrainingConfig
 from genbench.data.batches import Resident, load_batches
 from genbench.data.packed import PackedDataset
 from genbench.data.preparation import prepare
@@ -21,8 +21,9 @@ from genbench.execution import (
     choose_device,
     telling_what_takes_less_memory,
 )
-from genbench.interfaces import Model
+from genbench.interfaces import Model, Similarity
 from genbench.networks import Blueprint, seeded
+from genbench.pairing import is_mixture, parts_of, settings_by_part
 from genbench.plugins import Plugins
 from genbench.records import Record
 from genbench.resolution import build_part, build_settings
@@ -34,7 +35,7 @@ from genbench.train.distributed import call, dismiss, leave
 from genbench.train.loop import train
 from genbench.train.memory import keep_freed_memory
 from genbench.train.sharing import Share
-from genbench.train.weighting import WeightedSimilarity
+from genbench.train.weighting import Mixture, WeightedSimilarity
 
 
 @dataclass(frozen=True)
@@ -163,10 +164,9 @@ def assemble(
 def build_model(plugins: Plugins, config: RunConfig, data: PackedDataset) -> Model:
     """Build a run's model, with its weighted similarity, from the run's seed."""
     with seeded(config.seed, "init"):
-        similarity = None
-        if config.similarity is not None:
-            measure = build_part(plugins, plugins.similarity(config.similarity.name), config.similarity.settings)
-            similarity = WeightedSimilarity(measure, config.training.similarity_weight)
+        similarity = (
+            None if config.similarity is None else build_similarity(plugins, config.similarity, config.training)
+        )
         blueprint = Blueprint(
             channels=data.channels,
             size=data.size,
@@ -185,6 +185,16 @@ def build_model(plugins: Plugins, config: RunConfig, data: PackedDataset) -> Mod
             f"model `{spec.name}`: {spec.target} is a {type(model).__name__}, expected a genbench Model"
         )
     return model
+
+
+def build_similarity(plugins: Plugins, component: Component, training: TrainingConfig) -> Similarity:
+    """Build a run's similarity, alone or a mixture, with the weight that it is to have."""
+    parts = parts_of(plugins, component.name)
+    built = {
+        part.name: WeightedSimilarity(build_part(plugins, part.spec, values), training.similarity_weight)
+        for part, values in zip(parts, settings_by_part(parts, component.settings), strict=True)
+    }
+    return Mixture(built, [part.share for part in parts]) if is_mixture(component.name) else built[component.name]
 
 
 def _ended(folder: RunFolder, config: RunConfig) -> Record | None:

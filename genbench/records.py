@@ -174,7 +174,8 @@ class Record(Frozen):
         reason: why it did not end well, or None.
         config: the fully resolved configuration, as `RunConfig` dumps it.
         config_hash: of all of it that can move the weights.
-        similarity_weight: the factor by which the similarity was multiplied, or None without one.
+        similarity_weight: the factor by which the similarity was multiplied, or None without one; those of a mixture's
+            parts stand in `notes`.
         weights_sha256: of the trained weights that were scored; scores of other weights are never added to them.
         checks: signs of health.
     """

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from genbench import pairing
 from genbench.config import (
     Component,
     DataConfig,
@@ -23,7 +24,7 @@ from genbench.config import (
 )
 from genbench.errors import GenbenchError, did_you_mean
 from genbench.plugins import Plugins
-from genbench.specs import DatasetSpec, EvaluatorSpec, ModelSpec, SimilaritySpec, Spec
+from genbench.specs import DatasetSpec, EvaluatorSpec, ModelSpec, Spec
 
 Config = TypeVar("Config", bound=BaseModel)
 Values = dict[str, Any]
@@ -56,8 +57,9 @@ class RunRequest:
 
     Attributes:
         evaluators: NAME or NAME:VARIANT, or None for those that run by default.
-        settings: `key=value` for the model, `similarity.key=value`, `dataset.key=value`, `network.key=value`,
-            `training.key=value`, `evaluation.key=value`, `evaluation.EVALUATOR.key=value`.
+        settings: `key=value` for the model, `similarity.key=value`, in a mixture `similarity.NAME.key=value`,
+            `dataset.key=value`, `network.key=value`, `training.key=value`, `evaluation.key=value`,
+            `evaluation.EVALUATOR.key=value`.
     """
 
     model: str
@@ -86,13 +88,9 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
     model, dataset = plugins.model(request.model), plugins.dataset(request.dataset)
     if not 0 <= request.seed < 2**63:
         raise GenbenchError(f"--seed is {request.seed}, expected 0 to 2^63 - 1")
-    given = _sections(request.settings)
+    given = by_section(request.settings)
     defaults = _defaults(request, dataset)
     network = _build(NetworkConfig, {"width": defaults.width} | given["network"], "network")
-    similarity = _similarity(plugins, request, model, dataset, defaults.size)
-    own = dict(model.similarity_settings) if similarity and similarity.name == model.similarity else {}
-    if similarity is None and given["similarity"]:
-        raise GenbenchError(f"model `{model.name}` has no similarity to set", "leave out the similarity.* settings")
     training = {"images": defaults.images, "flip": dataset.flip} | _given(
         batch_size=request.batch_size,
         similarity_weight=_number_or_way(request.similarity_weight),
@@ -100,9 +98,7 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
     )
     config = RunConfig(
         model=Component(name=model.name, settings=resolve_settings(plugins, model, given["model"])),
-        similarity=None
-        if similarity is None
-        else Component(name=similarity.name, settings=resolve_settings(plugins, similarity, own | given["similarity"])),
+        similarity=_similarity(plugins, request, model, dataset, defaults.size, given["similarity"]),
         dataset=_build(
             DataConfig,
             {
@@ -167,8 +163,12 @@ def resolve_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) ->
     return {} if settings is None else asdict(settings)
 
 
-def _sections(settings: Sequence[str]) -> dict[str, Values]:
-    """Sort `key=value` texts by the section that they belong to."""
+def by_section(settings: Sequence[str]) -> dict[str, Values]:
+    """Sort `key=value` texts by the section that they belong to; one without a dot is the model's.
+
+    Raises:
+        GenbenchError: a text is not of that form, names no section, or sets what another one has set.
+    """
     sections: dict[str, Values] = {name: {} for name in ("model", *SECTIONS)}
     for text in settings:
         key, equals, value = text.partition("=")
@@ -205,36 +205,25 @@ def _defaults(request: RunRequest, dataset: DatasetSpec) -> Preset:
 
 
 def _similarity(
-    plugins: Plugins, request: RunRequest, model: ModelSpec, dataset: DatasetSpec, size: int
-) -> SimilaritySpec | None:
-    """Return the run's similarity, having checked that model and data have what it needs."""
+    plugins: Plugins, request: RunRequest, model: ModelSpec, dataset: DatasetSpec, size: int, given: Values
+) -> Component | None:
+    """Return the run's similarity with all its settings, having checked that model and data have what it needs."""
     if model.similarity is None:
         if request.similarity is not None or request.similarity_weight is not None:
             raise GenbenchError(
                 f"model `{model.name}` reconstructs nothing, so it takes no similarity", "leave out --similarity"
             )
+        if given:
+            raise GenbenchError(f"model `{model.name}` has no similarity to set", "leave out the similarity.* settings")
         return None
-    spec = plugins.similarity(request.similarity or model.similarity)
-    pairing = f"similarity `{spec.name}` with model `{model.name}` on `{dataset.name}`"
-    if spec.needs.discriminator and not model.discriminator:
-        able = [
-            m.name for m in plugins.specs("models") if isinstance(m, ModelSpec) and m.discriminator and m.similarity
-        ]
-        raise GenbenchError(
-            f"{pairing}: it compares a discriminator's features, and this model has no discriminator",
-            f"models with one: {', '.join(able) or 'none installed'}",
-        )
-    if size < spec.needs.min_size:
-        raise GenbenchError(
-            f"{pairing}: it needs images of at least {spec.needs.min_size} px, these have {size}",
-            f"--size {spec.needs.min_size}",
-        )
-    if spec.needs.channels not in (None, dataset.channels):
-        raise GenbenchError(
-            f"{pairing}: it needs {spec.needs.channels} channels, these images have {dataset.channels}",
-            "choose another similarity: `genbench list similarities`",
-        )
-    return spec
+    parts = pairing.parts_of(plugins, request.similarity or model.similarity)
+    settings: Values = {}
+    for part, values in zip(parts, pairing.settings_by_part(parts, given), strict=True):
+        pairing.check(plugins, part.spec, model, dataset, size)
+        own = dict(model.similarity_settings) if part.name == model.similarity else {}
+        resolved = resolve_settings(plugins, part.spec, own | values)
+        settings |= {f"{part.prefix}{key}": value for key, value in resolved.items()}
+    return Component(name=pairing.label(parts), settings=settings)
 
 
 def resolve_evaluation(plugins: Plugins, names: tuple[str, ...] | None, settings: Sequence[str]) -> EvaluationConfig:
@@ -248,7 +237,7 @@ def resolve_evaluation(plugins: Plugins, names: tuple[str, ...] | None, settings
     Raises:
         GenbenchError: as `resolve` does.
     """
-    sections = _sections(settings)
+    sections = by_section(settings)
     foreign = [name for name, values in sections.items() if values and name != "evaluation"]
     if foreign:
         raise GenbenchError(
@@ -310,7 +299,7 @@ def _evaluator(plugins: Plugins, name: str, variant: str, given: Values, samplin
     if spec.variant == "extractor":
         plugins.extractor(values["extractor"])  # a name that nothing answers to is told before hours of training
     if spec.variant == "similarity":
-        plugins.similarity(values["similarity"])
+        pairing.single(plugins, values["similarity"])
     return EvaluatorConfig(
         name=name,
         settings=values,

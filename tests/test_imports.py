@@ -26,7 +26,7 @@ PURE = (
     *("schema", "digest", "reading", "exchange", "upgrades", "statistics", "cells", "selection"),
     *("compare", "comparability", "tables", "matrix", "report.rate_distortion"),
     *("suite", "planning", "estimates", "evaluate.merging"),
-    *("findings", "testing.plugin"),
+    *("findings", "pairing", "testing.plugin"),
     *("doctor.findings", "doctor.packages", "doctor.installed"),
     *("executors.interface", "executors.messages", "executors.agenda", "executors.processes", "executors.local"),
     *("executors.dispatching", "executors.gathering", "executors.ray_cluster", "executors.ray_driver"),

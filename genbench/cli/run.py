@@ -41,7 +41,9 @@ def _sections() -> str:
 @click.argument("model")
 @click.argument("dataset")
 @click.option(
-    "--similarity", metavar="NAME", help="Measure reconstructions by this similarity instead of the model's own."
+    "--similarity",
+    metavar="NAME",
+    help="Measure reconstructions by this similarity instead of the model's own; or a mixture: mse:0.5+dis-l:0.5.",
 )
 @click.option(
     "--similarity-weight", metavar="auto|calibrated|NUMBER", help="Factor on the similarity.  [default: auto]"

@@ -12,6 +12,7 @@ from genbench.errors import NotApplicable
 from genbench.evaluate import referee
 from genbench.interfaces import Similarity, View
 from genbench.networks import Discriminator
+from genbench.pairing import single
 from genbench.plugins import Plugins
 from genbench.records import Scalar
 from genbench.resolution import build_part, resolve_settings
@@ -44,9 +45,9 @@ def obtain_judge(plugins: Plugins, name: str, dataset: PackedDataset, device: to
 
     Raises:
         NotApplicable: it needs other images, or weights that can't be had.
-        GenbenchError: there is no such similarity.
+        GenbenchError: there is no such similarity, or it is a mixture.
     """
-    spec = plugins.similarity(name)
+    spec = single(plugins, name)
     if dataset.size < spec.needs.min_size:
         raise NotApplicable(f"similarity `{name}` needs images of {spec.needs.min_size} px, these have {dataset.size}")
     if spec.needs.channels not in (None, dataset.channels):

@@ -20,6 +20,7 @@ from genbench.errors import GenbenchError
 from genbench.executors.dispatching import Done, Letter
 from genbench.executors.gathering import apart, folder_in, has_ended, sees
 from genbench.executors.interface import Ended, Job, Terms
+from genbench.pairing import parts_of as similarity_parts
 from genbench.plugins import Kind, Plugins
 from genbench.store import read_record
 
@@ -206,7 +207,10 @@ def parts_of(plugins: Plugins, jobs: Iterable[Job]) -> tuple[Part, ...]:
         named[("models", config.model.name)] = None
         named[("datasets", config.dataset.name)] = None
         if config.similarity is not None:
-            named[("similarities", config.similarity.name)] = None
+            with suppress(GenbenchError):
+                named |= {
+                    ("similarities", part.name): None for part in similarity_parts(plugins, config.similarity.name)
+                }
         for component in config.evaluation.evaluators:
             named[("evaluators", component.name)] = None
         for extractor in config.evaluation.extractors:

@@ -20,7 +20,7 @@ from genbench.train.optimisers import Optimisers, build_optimisers
 from genbench.train.precision import choose_precision, training_in
 from genbench.train.sharing import Share
 from genbench.train.synchronised import synchronised
-from genbench.train.weighting import WeightedSimilarity, measure_weight
+from genbench.train.weighting import measure_weight, weighted
 
 SAVE_S = 60.0
 """Seconds between two checkpoints."""
@@ -94,8 +94,8 @@ def train(
     observer.started(progress.images_seen, config.training.images)
     with training_in(precision), synchronised(model, share, config.training.batch_norm):
         status, reason = run.to_the_end(engine, stop)
-    if isinstance(model.similarity, WeightedSimilarity):
-        model.similarity.share = Share()  # the others leave next, and evaluation must not wait for them
+    for part in weighted(model.similarity):
+        part.share = Share()  # the others leave next, and evaluation must not wait for them
     return Outcome(status, progress, precision, engine.name, reason, engine.fallback)
 
 
@@ -164,14 +164,12 @@ def weigh_similarity(model: Model, batches: Batches, config: RunConfig, images_s
     """Measure the similarity's automatic weight, once, as soon as the similarity counts; say whether that is done."""
     if images_seen < model.similarity_from:
         return False
-    similarity = model.similarity
-    if not isinstance(similarity, WeightedSimilarity):
-        return True
-    similarity.share = batches.share
-    if not similarity.calibrated and not similarity.measured:
-        batches.share.seed(config.seed, "weight")
-        first = [batches.draw(images_seen + i * batches.batch_size) for i in range(WEIGHT_BATCHES)]
-        similarity.weight.fill_(measure_weight(model, similarity.similarity, first))
+    for part in weighted(model.similarity):
+        part.share = batches.share
+        if not part.calibrated and not part.measured:
+            batches.share.seed(config.seed, "weight")
+            first = [batches.draw(images_seen + i * batches.batch_size) for i in range(WEIGHT_BATCHES)]
+            part.weight.fill_(measure_weight(model, part.similarity, first))
     return True
 
 

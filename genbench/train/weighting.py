@@ -1,13 +1,14 @@
 """The weight of a similarity, so that its scale does not decide the ranking."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genbench.errors import GenbenchError
 from genbench.interfaces import Batch, Model, Share, Similarity, View
+from genbench.records import Scalar
 from genbench.train.gradients import gradient_in
 from genbench.train.precision import precise, training_in
 
@@ -37,11 +38,15 @@ class WeightedSimilarity(Similarity):
     def __init__(self, similarity: Similarity, weight: float | Literal["auto", "calibrated"]) -> None:
         super().__init__()
         self.similarity = similarity
-        self.facts = similarity.facts
         self.calibrated = weight == "calibrated"
         self.share = Share()
         initial = float("nan") if isinstance(weight, str) else float(weight)
         self.register_buffer("weight", torch.tensor(initial, dtype=torch.float32))
+
+    @property
+    def facts(self) -> Mapping[str, Scalar]:  # type: ignore[override]
+        """Return the similarity's own."""
+        return self.similarity.facts
 
     @property
     def measured(self) -> bool:
@@ -66,6 +71,44 @@ class WeightedSimilarity(Similarity):
             self.weight.copy_(1 / variance)
         likelihood: Tensor = half_square / variance + values / 2 * variance.log()
         return likelihood
+
+
+class Mixture(Similarity):
+    """Several weighted similarities, each times its share: with `auto`, so much of the gradient comes from each.
+
+    Args:
+        parts: by the similarities' names.
+        shares: of the parts, in their order; their sum is 1.
+    """
+
+    def __init__(self, parts: Mapping[str, WeightedSimilarity], shares: Sequence[float]) -> None:
+        super().__init__()
+        self.names = tuple(parts)
+        self.shares = tuple(shares)
+        self.parts = nn.ModuleList(parts.values())
+
+    @property
+    def facts(self) -> Mapping[str, Scalar]:  # type: ignore[override]
+        """Return those of all parts, and their weights once these are known."""
+        found: dict[str, Scalar] = {}
+        for name, part in zip(self.names, weighted(self), strict=True):
+            found |= {f"{name} {key}": value for key, value in part.facts.items()}
+            if part.measured:
+                found[f"{name} weight"] = float(part.weight)
+        return found
+
+    def forward(self, real: View, fake: View) -> Tensor:
+        distances = [share * part(real, fake) for share, part in zip(self.shares, self.parts, strict=True)]
+        return torch.stack(distances).sum(0)
+
+
+def weighted(similarity: Similarity | None) -> tuple[WeightedSimilarity, ...]:
+    """Return the weighted similarities that a run's is made of: none where it has none, several of a mixture."""
+    if isinstance(similarity, WeightedSimilarity):
+        return (similarity,)
+    if isinstance(similarity, Mixture):
+        return tuple(part for part in similarity.parts if isinstance(part, WeightedSimilarity))
+    return ()
 
 
 class _Precise(Mapping[str, Tensor]):
