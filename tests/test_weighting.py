@@ -1,5 +1,7 @@
 """The automatic weight: by its definition 1 for the Gaussian pixel likelihood, whatever the similarity's scale."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,11 +10,12 @@ from genbench import GenbenchError
 from genbench.config import NetworkConfig
 from genbench.interfaces import Batch, Model, Similarity, View
 from genbench.networks import Blueprint
+from genbench.train.gradients import Losses, route, trainable
 from genbench.train.precision import training_in
-from genbench.train.weighting import WeightedSimilarity, measure_weight
+from genbench.train.weighting import Mixture, WeightedSimilarity, measure_weight
 from genbench_similarities.elementwise import L1, Bce, DisL, Mse
 from genbench_similarities.settings import DisLSettings, ElementwiseSettings
-from genbench_similarities.structural import Laplacian, Ssim
+from genbench_similarities.structural import LaplacianPyramid, Ssim
 from genbench_vae.model import Vae
 from genbench_vae.settings import VaeSettings
 from genbench_vaegan.model import VaeGan
@@ -149,6 +152,32 @@ def test_a_gradient_that_is_not_finite_is_an_error() -> None:
         weigh(NotFinite())
 
 
+class OfTheBatch(Similarity):
+    def forward(self, real: View, fake: View) -> Tensor:
+        return (real.images - fake.images).square().mean()
+
+
+@pytest.mark.parametrize("weight", ["auto", "calibrated", 2.0])
+def test_a_similarity_that_gives_one_number_for_a_batch_is_an_error(weight: float | str) -> None:
+    images = torch.rand(5, 3, 4, 4)
+    weighted = WeightedSimilarity(OfTheBatch(), weight)  # type: ignore[arg-type]
+    with pytest.raises(GenbenchError, match=r"OfTheBatch: its value has the shape \(\) for 5 images, expected \(5,\)"):
+        weighted(View(images), View(images + 0.1))
+
+
+class OutOfTorch(Similarity):
+    def forward(self, real: View, fake: View) -> Tensor:
+        return (real.images - fake.images.detach()).square().flatten(1).sum(1).numpy()  # type: ignore[return-value]
+
+
+def test_a_similarity_that_gives_no_tensor_is_an_error() -> None:
+    view = View(torch.rand(5, 3, 4, 4))
+    with pytest.raises(GenbenchError, match="OutOfTorch: it gives a ndarray, expected a tensor"):
+        WeightedSimilarity(OutOfTorch(), 2.0)(view, view)
+    with pytest.raises(GenbenchError, match="OutOfTorch: it gives a ndarray, expected a tensor"):
+        weigh(OutOfTorch())
+
+
 def test_a_weighted_similarity_multiplies() -> None:
     view, other = View(torch.zeros(2, 1, 2, 2)), View(torch.ones(2, 1, 2, 2))
     weighted = WeightedSimilarity(MSE, 2.5)
@@ -230,7 +259,63 @@ def test_no_similarity_is_computed_in_tf32() -> None:
         assert set(allowed) == {(False, False)}
 
 
-@pytest.mark.parametrize("measure", [Bce(ElementwiseSettings()), Ssim(), Laplacian()])
+def test_a_tf32_step_differentiates_the_similarity_in_float32_and_nothing_else() -> None:
+    """SSIM's gradient, a difference of matrix products, is wrong by percents in TF32."""
+
+    class Told(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, values: Tensor, where: str) -> Tensor:
+            ctx.where = where
+            return values.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+            allowed[ctx.where] = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+            return gradient, None
+
+    class Measure(Similarity):
+        def forward(self, real: View, fake: View) -> Tensor:
+            features = Told.apply(fake.features["hidden"], "similarity of features")
+            images = Told.apply(fake.images, "similarity of images")
+            value: Tensor = MSE(real, View(images)) + MSE(View(real.features["hidden"]), View(features))
+            return value
+
+    real, fake = pair()
+    weight = nn.Parameter(torch.ones(()))
+    for measure in (WeightedSimilarity(Measure(), 1.0), WeightedSimilarity(Measure(), "calibrated")):
+        mixed = Mixture({"a": measure, "b": WeightedSimilarity(Measure(), 1.0)}, [0.5, 0.5])
+        allowed: dict[str, tuple[bool, bool]] = {}
+        with training_in("tf32"):
+            made = Told.apply(weight * fake, "decoder")
+            hidden = Told.apply(2 * made, "discriminator")
+            value = mixed(View(real, {"hidden": real, "other": real}), View(made, {"hidden": hidden, "other": hidden}))
+            route({"decoder": nn.ParameterList([weight])}, Losses({"decoder": value.mean() + made.square().mean()}))
+            assert torch.backends.cuda.matmul.allow_tf32
+        assert allowed == {
+            "similarity of features": (False, False), "similarity of images": (False, False),
+            "discriminator": (True, True), "decoder": (True, True),
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["vae", "vaegan"])
+def test_a_bfloat16_step_differentiates_the_similarity_in_float32(kind: str) -> None:
+    """Where the way back runs under autocast, SSIM's matrix products make its gradient wrong by percents."""
+    torch.manual_seed(0)
+    built, batch = model(kind, Ssim()), batches(1)[0]
+    assert isinstance(built.similarity, WeightedSimilarity)
+    built.similarity.weight.fill_(100.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.manual_seed(1)
+        own = built.gradients(batch).of["decoder"]
+        torch.manual_seed(1)
+        loss = built.losses(batch).of["decoder"]
+    true = torch.autograd.grad(loss, trainable(built.networks["decoder"]))
+    for found, expected in zip(own, true, strict=True):
+        assert found is not None
+        assert float((found - expected).norm() / expected.norm()) < 3e-3
+
+
+@pytest.mark.parametrize("measure", [Bce(ElementwiseSettings()), Ssim(), LaplacianPyramid()])
 def test_reconstructions_that_are_perfect_or_nearly_have_finite_gradients(measure: Similarity) -> None:
     real = torch.full((2, 3, 16, 16), 0.6)
     for off in (0.0, 1e-6):

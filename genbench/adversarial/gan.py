@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from genbench.adversarial.costs import Costs, costs, gates
 from genbench.adversarial.settings import AdversarialSettings
 from genbench.interfaces import Batch
-from genbench.train.gradients import Gradients, Losses, Own, detached, trainable
+from genbench.train.gradients import Gradients, Losses, Own, detached, differentiate, trainable
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,7 @@ class Game:
         shown = cut(generated)
         played, losses = self._play(batch, shown)
         own, (towards,) = play(self.networks["discriminator"], played, [shown], self.settings)
-        generators = torch.autograd.grad(
-            generated, trainable(self.networks[self.generator]), towards, allow_unused=True
-        )
+        generators = differentiate([generated], trainable(self.networks[self.generator]), [towards])
         return Gradients({self.generator: generators, "discriminator": own}, detached(losses.log), losses.gates)
 
     def _generate(self, batch: Batch) -> Tensor:
@@ -68,8 +65,13 @@ def play(
     """
     parameters = trainable(discriminator)
     if settings.saturating:
-        both = torch.autograd.grad(played.discriminator, [*parameters, *shown], allow_unused=True)
+        both = differentiate([played.discriminator], [*parameters, *shown])
         towards = both[len(parameters) :]
-        return both[: len(parameters)], tuple(-gradient for gradient in towards if gradient is not None)
-    own = torch.autograd.grad(played.discriminator, parameters, retain_graph=True, allow_unused=True)
-    return own, torch.autograd.grad(played.generator, list(shown))
+        return both[: len(parameters)], tuple(-gradient for gradient in _all(towards))
+    own = differentiate([played.discriminator], parameters, retain_graph=True)
+    return own, _all(differentiate([played.generator], shown))
+
+
+def _all(gradients: Own) -> tuple[Tensor, ...]:
+    """Return gradients in images that a discriminator was shown: its verdict depends on all of them."""
+    return tuple(gradient for gradient in gradients if gradient is not None)

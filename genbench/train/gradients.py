@@ -4,7 +4,7 @@ Larsen et al. 2016, Algorithm 1: the encoder sees KL + L_like, the decoder γ·L
 alone, and all three gradients are computed before any network moves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -58,11 +58,7 @@ def route(networks: Mapping[str, nn.Module], losses: Losses) -> Gradients:
     gradients: dict[str, Own] = {}
     for left, names in zip(reversed(range(len(shared))), shared.values(), strict=True):
         parameters = [trainable(networks[name]) for name in names]
-        flat = iter(
-            torch.autograd.grad(
-                losses.of[names[0]], [p for own in parameters for p in own], retain_graph=left > 0, allow_unused=True
-            )
-        )
+        flat = iter(differentiate([losses.of[names[0]]], [p for own in parameters for p in own], retain_graph=left > 0))
         gradients |= {name: tuple(islice(flat, len(own))) for name, own in zip(names, parameters, strict=True)}
     return Gradients(gradients, detached(losses.log), losses.gates)
 
@@ -76,5 +72,24 @@ def gradient_in(value: Tensor, images: Tensor) -> Tensor:
     """Return the gradient of a scalar in some images, zero where it does not depend on them; keeps the graph."""
     if not value.requires_grad:
         return torch.zeros_like(images)
-    (gradient,) = torch.autograd.grad(value, images, retain_graph=True, allow_unused=True, materialize_grads=True)
-    return gradient
+    (gradient,) = differentiate([value], [images], retain_graph=True)
+    return torch.zeros_like(images) if gradient is None else gradient
+
+
+def differentiate(
+    values: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    towards: Sequence[Tensor] | None = None,
+    *,
+    retain_graph: bool = False,
+) -> Own:
+    """Return the gradient of values in each input, None where they do not depend on it.
+
+    Autocast is for the way forward: on the way back each operation goes by the types of its tensors. Left on, it would
+    compute in bfloat16 what was float32 on purpose, such as the matrix products of a similarity.
+
+    Args:
+        towards: what the gradient in each value is; of scalars 1 where it is left out.
+    """
+    with torch.autocast(values[0].device.type, enabled=False):
+        return torch.autograd.grad(values, inputs, towards, retain_graph=retain_graph, allow_unused=True)

@@ -1,7 +1,7 @@
 """The weight of a similarity, so that its scale does not decide the ranking."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,17 +54,25 @@ class WeightedSimilarity(Similarity):
         return not bool(self.weight.isnan())
 
     def forward(self, real: View, fake: View) -> Tensor:
+        if not torch.backends.cuda.matmul.allow_tf32:
+            return self._weigh(real, fake)
+        # The way back is not taken here, but whenever a loss is differentiated: first through the value, last through
+        # what it was computed from.
+        features = {layer: _letting_tf32(values, True) for layer, values in fake.features.items()}
+        fake = View(_letting_tf32(fake.images, True), features)
+        return _letting_tf32(self._weigh(real, fake), False)
+
+    def _weigh(self, real: View, fake: View) -> Tensor:
         with torch.autocast(real.images.device.type, enabled=False), training_in("float32"):
             real, fake = _precisely(real), _precisely(fake)
             if self.calibrated:
                 return self._calibrated(real, fake)
-            distance: Tensor = self.weight * self.similarity(real, fake)
-        return distance
+            return self.weight * _costs(self.similarity, real, fake)
 
     def _calibrated(self, real: View, fake: View) -> Tensor:
         with torch.no_grad():
-            least = self.similarity(real, real)
-        half_square = self.similarity(real, fake) - least
+            least = _costs(self.similarity, real, real)
+        half_square = _costs(self.similarity, real, fake) - least
         values = real.images[0].numel()
         variance = (2 / values * self.share.mean(half_square.mean())).clamp(min=LEAST_VARIANCE)
         if self.training:
@@ -111,6 +119,26 @@ def weighted(similarity: Similarity | None) -> tuple[WeightedSimilarity, ...]:
     return ()
 
 
+class _LettingTf32(torch.autograd.Function):
+    """Changes no value; from there on, the way back may compute in TF32, or may not."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, allowed: bool) -> Tensor:
+        ctx.allowed = allowed
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        matmul.allow_tf32 = cudnn.allow_tf32 = ctx.allowed
+        return gradient, None
+
+
+def _letting_tf32(values: Tensor, allowed: bool) -> Tensor:
+    found: Tensor = _LettingTf32.apply(values, allowed)
+    return found
+
+
 class _Precise(Mapping[str, Tensor]):
     """Features, each in float32 once it is asked for."""
 
@@ -131,6 +159,25 @@ def _precisely(view: View) -> View:
     return View(precise(view.images), _Precise(view.features))
 
 
+def _costs(similarity: Similarity, real: View, fake: View) -> Tensor:
+    """Return what a similarity gives, or raise a GenbenchError where that is not one number for each image."""
+    value: object = similarity(real, fake)
+    name, count = type(similarity).__name__, len(real.images)
+    if not isinstance(value, Tensor):
+        raise GenbenchError(
+            f"{name}: it gives a {type(value).__name__}, expected a tensor",
+            "return a tensor of shape (N,); see `genbench check`",
+            exit_code=1,
+        )
+    if value.shape != (count,):  # a mean over the batch would train as well, and be another measure
+        raise GenbenchError(
+            f"{name}: its value has the shape {tuple(value.shape)} for {count} images, expected ({count},)",
+            "reduce each image by itself, such as by `.flatten(1).sum(1)`; see `genbench check`",
+            exit_code=1,
+        )
+    return value
+
+
 def measure_weight(model: Model, similarity: Similarity, batches: list[Batch]) -> float:
     """Return the weight by which the similarity's gradient gets the norm of the Gaussian pixel likelihood's.
 
@@ -139,7 +186,7 @@ def measure_weight(model: Model, similarity: Similarity, batches: list[Batch]) -
     x̃ - x. The model's state is left as it was found.
 
     Raises:
-        GenbenchError: the similarity's gradient is zero or not finite.
+        GenbenchError: the similarity gives no number for each image, or its gradient is zero or not finite.
     """
     state = {name: value.clone() for name, value in model.state_dict().items()}
     pixel = torch.zeros((), dtype=torch.float64)
@@ -147,7 +194,7 @@ def measure_weight(model: Model, similarity: Similarity, batches: list[Batch]) -
     for batch in batches:
         real, fake = model.views(batch)
         pixel += (fake.images.detach() - real.images).cpu().double().square().sum()
-        own += gradient_in(similarity(real, fake).sum(), fake.images).cpu().double().square().sum()
+        own += gradient_in(_costs(similarity, real, fake).sum(), fake.images).cpu().double().square().sum()
     model.load_state_dict(state)
     pixel, own = batches[0].share.sum(torch.stack([pixel, own]))
     weight = float((pixel / own).sqrt())

@@ -10,7 +10,7 @@ from genbench.adversarial.costs import Costs, costs, gates
 from genbench.adversarial.gan import cut, play
 from genbench.interfaces import Batch, Gradients, Losses, Model, Posterior, Similarity, View
 from genbench.networks import Blueprint, Discrimination
-from genbench.train.gradients import detached, gradient_in, trainable
+from genbench.train.gradients import detached, differentiate, gradient_in, trainable
 from genbench_vaegan.settings import VaeGanSettings
 
 
@@ -72,18 +72,16 @@ class VaeGan(Model):
         shown = [prior, reconstruction] if self.settings.show_reconstructions else [prior]
         own, (towards_prior, *rest) = play(discriminator, judged.played, shown, self.settings)
         towards_reconstruction = sum(rest, self.settings.gamma * towards_like)
-        decoders = torch.autograd.grad(
+        decoders = differentiate(
             [made.reconstruction, made.prior],
             trainable(decoder),
             [towards_reconstruction, towards_prior],
             retain_graph=True,
-            allow_unused=True,
         )
-        encoders = torch.autograd.grad(
+        encoders = differentiate(
             [judged.kl, made.reconstruction],
             trainable(encoder),
             [torch.full_like(judged.kl, self.settings.kl_weight), towards_like],
-            allow_unused=True,
         )
         of = {"encoder": encoders, "decoder": decoders, "discriminator": own}
         return Gradients(of, detached(judged.losses.log), judged.losses.gates)
