@@ -52,7 +52,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, plural: str | No
 
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error of someone else's code says, or its kind where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    try:
+        said = str(error)
+    except Exception:  # which is theirs, too
+        said = ""
+    return (said.strip().splitlines() or [type(error).__name__])[0]
 
 
 def in_one_line(error: BaseException) -> str:
@@ -66,6 +70,11 @@ def explained(error: BaseException) -> str:
     if isinstance(error, GenbenchError):
         return f"{error.message} ({error.hint})" if error.hint else error.message
     return in_one_line(error)
+
+
+def on_one_line(text: str) -> str:
+    """Return a text with its lines behind each other."""
+    return " ".join(text.splitlines())
 
 
 def recordable(text: str) -> str:

@@ -1,4 +1,8 @@
-"""The hooks that a plugin may implement, each with a whole example."""
+"""The hooks that a plugin may implement, each with a whole example.
+
+A hook that declares may raise `NotApplicable(what is missing, how to get it)`, where a library that it wraps is not
+installed: whoever asks for a name that nobody has is told, and so is `genbench plugins`.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path

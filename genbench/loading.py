@@ -4,11 +4,9 @@ Imports no torch.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
-from importlib.metadata import EntryPoint
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import isroutine
 from pathlib import Path
@@ -18,7 +16,8 @@ from typing import Literal
 from pluggy import PluginManager, PluginValidationError
 
 from genbench import hookspecs
-from genbench.errors import did_you_mean, in_one_line
+from genbench.errors import NotApplicable, did_you_mean, explained
+from genbench.isolation import Guard, reason
 from genbench.specs import DatasetSpec, EvaluatorSpec, ExtractorSpec, ModelSpec, SimilaritySpec, Spec
 
 GROUP = "genbench"
@@ -41,6 +40,15 @@ TYPES: dict[Kind, type[Spec]] = {
     "datasets": DatasetSpec,
 }
 
+_CONTENT = "__genbench_content__"
+"""Attribute of a module that is a plugin's file: the hash of what it was imported from."""
+
+MOST_DECLARED = 10_000
+"""A hook that gives more never ends."""
+
+MOST_TOLD = 5
+"""Problems of one plugin that are told."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -48,12 +56,16 @@ class Candidate:
 
     Attributes:
         load: returns the module or object that carries the hooks; may raise anything.
+        refusal: why it must not be loaded, in one line, or None.
+        remarks: what is to be said of it, though it works.
     """
 
     name: str
     distribution: str
     version: str
     load: Callable[[], object]
+    refusal: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,8 @@ class LoadedPlugin:
     Attributes:
         specs: all that it declares and that is sound, even where something else in it is broken.
         problem: what is wrong with it, in one line, or None.
+        remarks: what its author should mend, though it works.
+        lacks: why it declares nothing more of a kind, by kinds, in one line each: what it needs for that is not here.
     """
 
     name: str
@@ -70,6 +84,8 @@ class LoadedPlugin:
     version: str
     specs: tuple[Spec, ...] = ()
     problem: str | None = None
+    remarks: tuple[str, ...] = ()
+    lacks: Mapping[Kind, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -77,18 +93,39 @@ class LoadedPlugin:
         return f"{self.name} ({self.distribution} {self.version})"
 
 
-def from_entry_point(entry: EntryPoint) -> Candidate:
-    """Return the plugin that an installed distribution names."""
-    metadata = entry.dist.metadata if entry.dist else None
-    name, version = (metadata["Name"], metadata["Version"]) if metadata else (None, None)
-    return Candidate(entry.name, name or "unknown", version or "unknown", entry.load)
+@dataclass
+class _Found:
+    """What is gathered while a plugin is loaded."""
+
+    specs: list[Spec] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    lacks: dict[Kind, str] = field(default_factory=dict)
+
+    def told(self) -> str | None:
+        """Return the problems in one line, each once and not endlessly many, or None where there is none."""
+        once = list(dict.fromkeys(self.problems))
+        more = [f"and {len(once) - MOST_TOLD} more"] if len(once) > MOST_TOLD else []
+        return "; ".join([*once[:MOST_TOLD], *more]) or None
 
 
 def from_file(path: Path) -> Candidate:
     """Return the plugin that a file is."""
-    # A file has no version, so its content stands in: a record then tells two states of it apart.
-    version = f"sha256-{sha256(path.read_bytes()).hexdigest()[:12]}"
+    try:
+        # A file has no version, so its content stands in: a record then tells two states of it apart.
+        version = f"sha256-{sha256(path.read_bytes()).hexdigest()[:12]}"
+    except OSError:  # loading it will say why
+        version = "unknown"
     return Candidate(path.stem, path.name, version, lambda: _import_file(path))
+
+
+def content_of(part: object) -> dict[str, str]:
+    """Return the hash of the file that a part's class stands in, where that is a plugin by itself and has no version.
+
+    It belongs to the key of all that is kept of what the part computes; of an installed part, it is nothing.
+    """
+    found = getattr(sys.modules.get(type(part).__module__), _CONTENT, None)
+    return {} if found is None else {"file": found}
 
 
 def from_object(plugin: object) -> Candidate:
@@ -103,6 +140,7 @@ def _import_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = module_from_spec(spec)
+    setattr(module, _CONTENT, sha256(path.read_bytes()).hexdigest())
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
@@ -116,20 +154,25 @@ def load(candidate: Candidate) -> tuple[LoadedPlugin, PluginManager]:
     """Load a plugin, whatever is wrong with it, and return it with the manager that calls its hooks."""
     manager = PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
-    state = LoadedPlugin(candidate.name, candidate.distribution, candidate.version)
-    try:
-        with quiet_stdout():
-            plugin = candidate.load()
-            manager.register(plugin, candidate.name)
-            problems = _hook_problems(manager, plugin)
-    except PluginValidationError as error:
-        return replace(state, problem=" ".join(str(error).split())), manager
-    except (Exception, SystemExit) as error:
-        return replace(state, problem=f"importing it {reason(error)}"), manager
-    specs: list[Spec] = []
-    for kind in KINDS:
-        problems += _collect(manager, kind, specs)
-    return replace(state, specs=tuple(specs), problem="; ".join(problems) or None), manager
+    state = LoadedPlugin(candidate.name, candidate.distribution, candidate.version, remarks=candidate.remarks)
+    if candidate.refusal is not None:
+        return replace(state, problem=candidate.refusal), manager
+    found = _Found(remarks=[*candidate.remarks])
+    with Guard() as guard:
+        plugin = candidate.load()
+        manager.register(plugin, candidate.name)
+        found.problems += _hook_problems(manager, plugin)
+    if guard.printed:
+        found.remarks.append(f"importing it prints `{guard.printed}`")
+    if isinstance(guard.error, PluginValidationError):
+        found.problems.append(" ".join(str(guard.error).split()))
+    elif guard.error is not None:
+        found.problems.append(f"importing it {reason(guard.error)}")
+    else:
+        for kind in KINDS:
+            _collect(manager, kind, found)
+    loaded = replace(state, specs=tuple(found.specs), problem=found.told(), remarks=tuple(found.remarks))
+    return replace(loaded, lacks=found.lacks), manager
 
 
 def _hook_problems(manager: PluginManager, plugin: object) -> list[str]:
@@ -157,58 +200,43 @@ def _is_unmarked(function: object) -> bool:
     return isroutine(function) and not hasattr(function, "genbench_impl") and not hasattr(function, "genbench_spec")
 
 
-def _collect(manager: PluginManager, kind: Kind, into: list[Spec]) -> list[str]:
-    """Call the hook that declares one kind; put what is sound `into` the list and return what is wrong."""
+def _collect(manager: PluginManager, kind: Kind, found: _Found) -> None:
+    """Call the hook that declares one kind, if the plugin has it, and sort out what it gives."""
     hook = f"genbench_{kind}"
     caller = getattr(manager.hook, hook)
-    problems: list[str] = []
     if not caller.get_hookimpls():
-        return problems
-    try:
-        with quiet_stdout():
-            for result in caller() or [None]:
-                _sort_out(hook, TYPES[kind], result, into, problems)
-    except (Exception, SystemExit) as error:
-        problems.append(f"{hook} {reason(error)}")
-    return problems
-
-
-def _sort_out(hook: str, expected: type[Spec], result: object, into: list[Spec], problems: list[str]) -> None:
-    if not isinstance(result, Iterable):
-        problems.append(f"{hook} returned {_describe(result)}, expected an iterable of {expected.__name__}")
         return
-    for spec in result:
-        if isinstance(spec, expected):
-            into.append(spec)
+    with Guard() as guard:
+        for result in caller() or [None]:
+            _sort_out(hook, TYPES[kind], result, found)
+    if guard.printed:
+        found.remarks.append(f"{hook} prints `{guard.printed}`")
+    if isinstance(guard.error, NotApplicable):
+        found.lacks[kind] = explained(guard.error)
+    elif guard.error is not None:
+        found.problems.append(f"{hook} {reason(guard.error)}")
+
+
+def _sort_out(hook: str, expected: type[Spec], result: object, found: _Found) -> None:
+    if not isinstance(result, Iterable):
+        found.problems.append(f"{hook} returned {_describe(result)}, expected an iterable of {expected.__name__}")
+        return
+    for count, given in enumerate(result):
+        if count == MOST_DECLARED:
+            found.problems.append(f"{hook} gave {MOST_DECLARED:,} and went on, so it was stopped")
+            return
+        if isinstance(given, expected):
+            found.specs.append(_plain(expected, given))
         else:
-            problems.append(f"{hook} gave {_describe(spec)}, expected {expected.__name__}")
+            found.problems.append(f"{hook} gave {_describe(given)}, expected {expected.__name__}")
+
+
+def _plain(expected: type[Spec], given: Spec) -> Spec:
+    """Return a spec of a plugin's own class as one of ours: no code of the plugin's runs when it is listed."""
+    if type(given) is expected:
+        return given
+    return expected(**{field.name: getattr(given, field.name) for field in fields(expected)})
 
 
 def _describe(value: object) -> str:
     return f"{type(value).__name__} `{value.name}`" if isinstance(value, Spec) else f"{value!r:.60}"
-
-
-@contextmanager
-def quiet_stdout() -> Iterator[None]:
-    """Send what a plugin prints to stderr: stdout is for data."""
-    with redirect_stdout(sys.stderr):
-        yield
-
-
-def reason(error: BaseException) -> str:
-    """Say in one line what was raised and where."""
-    if isinstance(error, SystemExit):
-        return f"called sys.exit({error.code!r}){_place(error)}"
-    return f"raised {in_one_line(error)}{_place(error)}"
-
-
-def _place(error: BaseException) -> str:
-    """Return the last line of a plugin's own code that the error passed through, or nothing where there is none."""
-    place = ""
-    at = error.__traceback__
-    while at is not None:
-        file, module = at.tb_frame.f_code.co_filename, at.tb_frame.f_globals.get("__name__", "")
-        if not file.startswith("<") and module.split(".")[0] not in {"genbench", "importlib", "pluggy"}:
-            place = f" ({file}:{at.tb_lineno})"
-        at = at.tb_next
-    return place

@@ -1,29 +1,27 @@
 """`Plugins`: load, isolate, collect, explain. Imports no torch."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 from pluggy import PluginManager
 
 from genbench.errors import GenbenchError, did_you_mean, explained, unknown_name
+from genbench.installed import installed
+from genbench.isolation import Guard, reason
 from genbench.loading import (
-    GROUP,
     KINDS,
     SINGULAR,
     TYPES,
     Candidate,
     Kind,
     LoadedPlugin,
-    from_entry_point,
     from_file,
     from_object,
     load,
-    quiet_stdout,
-    reason,
 )
 from genbench.specs import DatasetSpec, EvaluatorSpec, ExtractorSpec, ModelSpec, SimilaritySpec, Spec
 
@@ -66,14 +64,18 @@ class Plugins:
 
         Never raises on account of a plugin: what is wrong with it stands in its `problem`.
         """
-        found = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
         file = (folder or Path.cwd()) / FILE
-        return cls._of([*map(from_entry_point, found), *([from_file(file)] if file.is_file() else [])])
+        return cls._of([*installed(), *([from_file(file)] if file.is_file() else [])])
 
     @classmethod
     def of(cls, *plugins: object) -> "Plugins":
         """Build from modules or objects that carry hooks, or from `Candidate`s where distributions matter."""
         return cls._of([p if isinstance(p, Candidate) else from_object(p) for p in plugins])
+
+    def and_also(self, *plugins: object) -> "Plugins":
+        """Return these and others, built as `of` does."""
+        others = self.of(*plugins)
+        return Plugins(self.loaded + others.loaded, self._managers + others._managers)
 
     @classmethod
     def _of(cls, candidates: list[Candidate]) -> "Plugins":
@@ -95,8 +97,8 @@ class Plugins:
 
     def _collect(self, kind: Kind) -> list[Declaration]:
         found = [Declaration(s, p) for p in self.loaded for s in p.specs if isinstance(s, TYPES[kind])]
-        names = [d.spec.name for d in found]
-        return sorted((replace(d, clash=names.count(d.spec.name) > 1) for d in found), key=lambda d: d.spec.name)
+        times = Counter(d.spec.name for d in found)
+        return sorted((replace(d, clash=times[d.spec.name] > 1) for d in found), key=lambda d: d.spec.name)
 
     @overload
     def specs(self, kind: Literal["models"]) -> list[ModelSpec]: ...
@@ -121,8 +123,12 @@ class Plugins:
         """Return the specs of one kind, sorted by name, names that clash included."""
         return [d.spec for d in self.declarations(kind)]
 
+    def lacking(self, *kinds: Kind) -> list[str]:
+        """Return why plugins declare nothing more of some kinds, one line for each plugin and kind."""
+        return [f"{p.name} may have it: {said}" for p in self.loaded for kind, said in p.lacks.items() if kind in kinds]
+
     def clashes(self) -> list[GenbenchError]:
-        """Return, for each name that more than one plugin declares, the error that its use raises."""
+        """Return, for each name that is declared more than once, the error that its use raises."""
         by_name: dict[tuple[Kind, str], list[Declaration]] = {}
         for kind in KINDS:
             for declaration in self.declarations(kind):
@@ -176,28 +182,26 @@ class Plugins:
             GenbenchError: a part of it is missing or fails to import; names the plugin where it is known.
         """
         module, _, attribute = target.partition(":")
-        try:
-            with quiet_stdout():
-                found = import_module(module)
-        except (Exception, SystemExit) as error:
-            raise _import_failed(f"`{target}`{self._declared_by(target)}", module, error) from error
-        if not hasattr(found, attribute):
-            where = f"`{target}`{self._declared_by(target)}"
-            hint = did_you_mean(attribute, vars(found)) or f"define it there, or mend the declaration {target!r}"
-            raise GenbenchError(f"{where}: module `{module}` has no `{attribute}`", hint)
-        return getattr(found, attribute)
+        with Guard() as guard:
+            found = import_module(module)
+            if hasattr(found, attribute):
+                return getattr(found, attribute)
+        where = f"`{target}`{self._declared_by(target)}"
+        if guard.error is not None:
+            raise _import_failed(where, module, guard.error) from guard.error
+        hint = did_you_mean(attribute, vars(found)) or f"define it there, or mend the declaration {target!r}"
+        raise GenbenchError(f"{where}: module `{module}` has no `{attribute}`", hint)
 
     def run_finished(self, record: "Record", folder: Path) -> list[str]:
         """Call every observer, each on its own, and return what went wrong, one line each."""
         problems = []
         for plugin, manager in zip(self.loaded, self._managers, strict=True):
-            try:
-                with quiet_stdout():
-                    manager.hook.genbench_run_finished(record=record, folder=folder)
-            except (Exception, SystemExit) as error:
+            with Guard() as guard:
+                manager.hook.genbench_run_finished(record=record, folder=folder)
+            if guard.error is not None:
                 # What a plugin says to the user needs no line of code beside it.
-                known = isinstance(error, GenbenchError)
-                said = explained(error) if known else f"genbench_run_finished {reason(error)}"
+                known = isinstance(guard.error, GenbenchError)
+                said = explained(guard.error) if known else f"genbench_run_finished {reason(guard.error)}"
                 problems.append(f"plugin {plugin.title}: {said}")
         return problems
 
@@ -217,12 +221,11 @@ class Plugins:
 
     def _unknown(self, kind: Kind, name: str, known: list[str]) -> GenbenchError:
         error = unknown_name(SINGULAR[kind], name, known, plural=kind)
-        if not self.broken:
-            return error
-        names = ", ".join(p.name for p in self.broken)
-        return GenbenchError(
-            error.message, f"{error.hint}; or a broken plugin has it ({names}): see `genbench plugins`"
-        )
+        others = self.lacking(kind)
+        if self.broken:
+            names = ", ".join(p.name for p in self.broken)
+            others.append(f"a broken plugin has it ({names}): see `genbench plugins`")
+        return GenbenchError(error.message, "; or ".join([str(error.hint), *others]))
 
     def _declared_by(self, target: str) -> str:
         owners = [p.title for p in self.loaded for s in p.specs if target in (s.target, s.settings)]
@@ -230,8 +233,11 @@ class Plugins:
 
 
 def _clash(kind: Kind, declared: list[Declaration]) -> GenbenchError:
-    by = " and by ".join(d.plugin.title for d in declared)
-    return GenbenchError(f"{SINGULAR[kind]} `{declared[0].spec.name}` is declared by {by}", "uninstall or rename one")
+    titles = list(dict.fromkeys(d.plugin.title for d in declared))
+    name = f"{SINGULAR[kind]} `{declared[0].spec.name}`"
+    if len(titles) == 1:
+        return GenbenchError(f"{name} is declared by {titles[0]} more than once", "rename one")
+    return GenbenchError(f"{name} is declared by {' and by '.join(titles)}", "uninstall or rename one")
 
 
 def _import_failed(where: str, module: str, error: BaseException) -> GenbenchError:

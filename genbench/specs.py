@@ -1,12 +1,37 @@
 """The frozen declarations that plugins yield; nothing here imports torch, so listing stays fast."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from genbench.errors import GenbenchError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+_WORDS: dict[Any, str] = {
+    str: "text",
+    str | None: "text or None",
+    bool: "True or False",
+    int: "a whole number",
+    int | None: "a whole number or None",
+    float: "a number",
+}
+
+
+def _check_types(declaration: "Needs | Spec", name: str) -> None:
+    """Hold the fields of plain types to them: what lists and plans need not doubt a stranger's declaration.
+
+    Raises:
+        GenbenchError: a field holds something else; says which, and what was expected.
+    """
+    for field in fields(declaration):
+        if field.type not in _WORDS:
+            continue
+        value = getattr(declaration, field.name)
+        accepted = int | float if field.type is float else field.type
+        if not isinstance(value, accepted) or isinstance(value, bool) > (field.type is bool):  # type: ignore[arg-type]
+            raise GenbenchError(f"{name}: {field.name} is {value!r}, expected {_WORDS[field.type]}")
 
 
 @dataclass(frozen=True)
@@ -22,6 +47,9 @@ class Needs:
     discriminator: bool = False
     min_size: int = 1
     channels: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_types(self, "Needs")
 
 
 @dataclass(frozen=True)
@@ -42,11 +70,14 @@ class Spec:
     settings: str | None = None
 
     def __post_init__(self) -> None:
+        _check_types(self, f"{type(self).__name__} {self.name!r}")
+        if len(self.summary.splitlines()) > 1:
+            raise GenbenchError(f"{type(self).__name__} {self.name!r}: summary {self.summary!r} is not one line")
         if not _NAME.fullmatch(self.name):
             raise GenbenchError(f"{type(self).__name__}: name {self.name!r} is not of the form {_NAME.pattern}")
         for field in ("target", "settings"):
             value = getattr(self, field)
-            if value is not None and not (isinstance(value, str) and _TARGET.fullmatch(value)):
+            if value is not None and not _TARGET.fullmatch(value):
                 raise GenbenchError(
                     f"{type(self).__name__} {self.name!r}: {field} {value!r} is not of the form package.module:Class"
                 )
@@ -66,12 +97,27 @@ class ModelSpec(Spec):
     similarity_settings: tuple[tuple[str, str | float], ...] = ()
     discriminator: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for pair in self.similarity_settings:
+            match pair:
+                case (str(), str() | int() | float()):
+                    continue
+            raise GenbenchError(
+                f"ModelSpec {self.name!r}: similarity_settings has {pair!r}, expected pairs like ('layer', 3)"
+            )
+
 
 @dataclass(frozen=True)
 class SimilaritySpec(Spec):
     """A measure of how likely a real image is, given a reconstruction."""
 
     needs: Needs = Needs()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.needs, Needs):
+            raise GenbenchError(f"SimilaritySpec {self.name!r}: needs is {self.needs!r}, expected `Needs(...)`")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from bench import Bench
+    from fakes import Install
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,28 @@ def bench(tmp_path: Path) -> Iterator["Bench"]:
     torch.set_num_threads(1)
     yield Bench(tmp_path)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Return a folder to install fake plugins in."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """Return a working folder without a `genbenchfile.py`."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def install(site: Path, monkeypatch: pytest.MonkeyPatch) -> "Install":
+    """Return what installs a fake plugin into this very process, for one test."""
+    from fakes import Site
+
+    monkeypatch.syspath_prepend(str(site))
+    return Site(site, monkeypatch).install

@@ -87,9 +87,10 @@ def test_broken_plugins_and_clashes_are_listed(ground: Ground) -> None:
 
     worse = replace(ground, plugins=Plugins.of(bench_module.Extras(), bench_module.genbench_gan, Twin(), Empty()))
     found = list(installed.plugins(worse))
-    assert [f.state for f in found] == ["failed", "failed"]
+    assert [f.state for f in found] == ["failed", "failed", "failed"]
     assert "Empty" in found[0].found
     assert "`gan` is declared by" in found[1].found
+    assert "there is no module `x`" in found[2].found
 
 
 def test_the_cache_is_measured_and_left_as_it_is(ground: Ground) -> None:

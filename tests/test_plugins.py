@@ -10,63 +10,11 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from fakes import GOOD, HEAD, Install, only, write_plugin
 
 import genbench
 from genbench import GenbenchError
-from genbench.plugins import Candidate, LoadedPlugin, Plugins
-
-Install = Callable[..., None]
-
-GOOD = """
-import genbench
-
-class Good:
-    "A class."
-
-@genbench.hookimpl
-def genbench_similarities():
-    yield genbench.SimilaritySpec("good", "works", "{name}:Good")
-"""
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> Path:
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    return folder
-
-
-def write_plugin(site: Path, name: str, source: str, version: str = "1.0", value: str | None = None) -> None:
-    """Write what pip would have installed: a module, and metadata with an entry point."""
-    (site / f"{name}.py").write_text(source)
-    info = site / f"{name}_dist-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-dist\nVersion: {version}\n")
-    (info / "entry_points.txt").write_text(f"[genbench]\n{name} = {value or name}\n")
-
-
-@pytest.fixture
-def install(site: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Install plugins into this very process, for one test."""
-    monkeypatch.syspath_prepend(str(site))
-
-    def one(name: str, source: str, **options: str) -> None:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-        write_plugin(site, name, source, **options)
-
-    return one
-
-
-def only(plugins: Plugins, name: str) -> LoadedPlugin:
-    (found,) = [p for p in plugins.loaded if p.name == name]
-    return found
+from genbench.plugins import Candidate, Plugins
 
 
 def spec_plugin(name: str, **hooks: Callable[..., object]) -> ModuleType:
@@ -76,7 +24,6 @@ def spec_plugin(name: str, **hooks: Callable[..., object]) -> ModuleType:
     return module
 
 
-HEAD = "import genbench\n\n"
 BROKEN = {
     "raises": (
         "x = 1\nraise RuntimeError('no luck\\nsecond line')\n",

@@ -29,9 +29,9 @@ COMMANDS = {
     "new": ("genbench.cli.new:command", "Write a plugin of your own to start from, with its tests."),
     "check": (
         "genbench.cli.check:command",
-        "Check a similarity, model, evaluator or data set against what it promises.",
+        "Check whether a plugin's part keeps what its kind promises.",
     ),
-    "score": ("genbench.cli.score:command", "Tell how a similarity behaves on images, without training anything."),
+    "score": ("genbench.cli.score:command", "Tell how a similarity behaves on images; trains nothing."),
     "doctor": ("genbench.cli.doctor:command", "Check the installation against known truths."),
 }
 
@@ -117,9 +117,18 @@ def main(args: Sequence[str] | None = None) -> int:
             return print_bug(error.__cause__)
         print_error(GenbenchError("interrupted"))
         return INTERRUPTED
-    except Exception as error:
-        return print_bug(error)
+    except (Exception, SystemExit) as error:
+        return 1 if _is_a_librarys_exit(error) else print_bug(error)
     return status if isinstance(status, int) else 0
+
+
+def _is_a_librarys_exit(error: BaseException) -> bool:
+    """Whether click or rich exits, as they do where the reader has gone; whoever else does is a plugin."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    module = "" if at is None else str(at.tb_frame.f_globals.get("__name__"))
+    return isinstance(error, SystemExit) and module.partition(".")[0] in ("click", "rich")
 
 
 def _usage_error(error: click.ClickException) -> GenbenchError:

@@ -203,6 +203,5 @@ def _reflow(doc: str) -> str:
 def _unknown(plugins: Plugins, name: str) -> GenbenchError:
     known = sorted({d.spec.name for kind in KINDS for d in plugins.declarations(kind)})
     guess = did_you_mean(name, known)
-    return GenbenchError(
-        f"nothing is called `{name}`", f"{guess} see `genbench list`" if guess else "see `genbench list`"
-    )
+    see = f"{guess} see `genbench list`" if guess else "see `genbench list`"
+    return GenbenchError(f"nothing is called `{name}`", "; or ".join([see, *plugins.lacking(*KINDS)]))

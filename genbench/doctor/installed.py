@@ -10,21 +10,22 @@ from genbench.data.sources import source_folder
 from genbench.doctor.findings import Ground
 from genbench.findings import Finding
 from genbench.plugins import KINDS
+from genbench.targets import unreachable
 
 LEAST_FREE_BYTES = 2**30
 """A run's checkpoint may take a tenth of it, a prepared data set of 32 px all of it."""
 
 
 def plugins(ground: Ground) -> Iterator[Finding]:
-    """List broken plugins and names that clash, else count what is declared."""
-    for plugin in ground.plugins.broken:
-        yield Finding(
-            "plugins", "failed", f"{plugin.title}: {plugin.problem}", "see `genbench plugins`; mend or remove it"
-        )
-    clashes = ground.plugins.clashes()
-    for clash in clashes:
-        yield Finding("plugins", "failed", clash.message, clash.hint)
-    if not ground.plugins.broken and not clashes:
+    """List broken plugins and names that can't be used, else count what is declared."""
+    hint = "see `genbench plugins`; mend or remove it"
+    found = [
+        *(Finding("plugins", "failed", f"{p.title}: {p.problem}", hint) for p in ground.plugins.broken),
+        *(Finding("plugins", "failed", clash.message, clash.hint) for clash in ground.plugins.clashes()),
+        *(Finding("plugins", "failed", str(lost), hint) for lost in unreachable(ground.plugins)),
+    ]
+    yield from found
+    if not found:
         count = sum(len(ground.plugins.declarations(kind)) for kind in KINDS)
         yield Finding("plugins", "ok", f"{len(ground.plugins.loaded)}, all sound; they declare {count} names")
 
