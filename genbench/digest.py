@@ -1,6 +1,6 @@
 """`Digest`: what a leaderboard needs of a record, decoded straight from its bytes. Imports no torch.
 
-Reading many records is most of the work of comparing them. A digest takes a tenth of the time of a `Record`: what no
+Reading many records is most of the work of comparing them. A digest takes a seventh of the time of a `Record`: what no
 leaderboard shows is stepped over, and what many records share, such as a protocol, is decoded once.
 """
 

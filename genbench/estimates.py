@@ -8,8 +8,7 @@ from statistics import median
 
 from genbench.config import RunConfig
 from genbench.digest import Digest, Digester
-from genbench.errors import GenbenchError
-from genbench.reading import read_limited
+from genbench.exchange import read_digest
 from genbench.store import RECORD_NAME
 
 ENOUGH = 10
@@ -65,7 +64,7 @@ class Estimates:
         found: dict[Kind, list[Timed]] = {}
         for folder in sorted((self.runs / dataset).glob(f"{model}-*")):
             for path in islice(sorted(folder.glob(f"*/{RECORD_NAME}")), ENOUGH):
-                digest = self._read(path)
+                digest = read_digest(self._digester, path)
                 # `vae-*` finds the folders of `vae-dis-l` as well.
                 if digest is None or digest.run.model != model or digest.status != "ok" or not digest.images_seen:
                     continue
@@ -75,12 +74,6 @@ class Estimates:
                 for each in (kind, _any_similarity(kind)):
                     found.setdefault(each, []).append(timed)
         return found
-
-    def _read(self, path: Path) -> Digest | None:
-        try:
-            return self._digester.decode(read_limited(path))
-        except (GenbenchError, ValueError, RecursionError):
-            return None
 
 
 def _kind_of(config: RunConfig) -> Kind:

@@ -59,14 +59,15 @@ def read_all(places: Sequence[Path]) -> tuple[list[Digest], list[str]]:
         GenbenchError: a place is missing.
     """
     digester = Digester()
+    return _read_each(places, lambda content, source: _digest(digester, content, source))
 
-    def digest(content: bytes, source: Source) -> Digest:
-        try:
-            return digester.decode(content)
-        except (ValueError, RecursionError):
-            return digest_of(parse_record(content, source))
 
-    return _read_each(places, digest)
+def read_digest(digester: Digester, path: Path) -> Digest | None:
+    """Return the digest of one record.json, or None where it is not there or can't be read."""
+    try:
+        return _digest(digester, read_limited(path), Source(path))
+    except GenbenchError:
+        return None
 
 
 def export_lines(places: Sequence[Path]) -> tuple[list[str], list[str]]:
@@ -108,6 +109,14 @@ def no_collecting() -> Iterator[None]:
             gc.enable()
 
 
+def no_records(places: Sequence[Path], problems: Sequence[str]) -> GenbenchError:
+    """Return the error for places that have nothing to show, where `problems` were told before."""
+    where = ", ".join(map(str, places))
+    if problems:
+        return GenbenchError(f"{where}: no record that can be read", "the warnings say what is wrong with each")
+    return GenbenchError(f"{where}: no finished runs", "make one with `genbench run`, or say where runs are: PATH")
+
+
 def missing_place(place: Path) -> GenbenchError:
     """Return the error for a place that is not there."""
     return GenbenchError(
@@ -119,6 +128,13 @@ def missing_place(place: Path) -> GenbenchError:
 def is_lines(path: Path) -> bool:
     """Say whether that is the name of a file of JSON lines."""
     return path.suffix.lower() == LINES_SUFFIX
+
+
+def _digest(digester: Digester, content: bytes, source: Source) -> Digest:
+    try:
+        return digester.decode(content)
+    except (ValueError, RecursionError):  # a value that `Record` would turn into one of the right type
+        return digest_of(parse_record(content, source))
 
 
 def _read_each(places: Sequence[Path], decode: Callable[[bytes, Source], T]) -> tuple[list[T], list[str]]:

@@ -65,8 +65,7 @@ def _is_judged(digest: "Digest") -> bool:
 
 def _host(digest: "Digest") -> str:
     """Return all of a run's configuration that rows of one matrix share."""
-    shared = {k: v for k, v in digest.config.items() if k not in NOT_OF_A_ROW and k != "similarity"}
-    return json.dumps(shared, sort_keys=True)
+    return json.dumps(_shared(digest.config), sort_keys=True)
 
 
 def _told_apart(digests: "Sequence[Digest]") -> list[str]:

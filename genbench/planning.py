@@ -11,13 +11,13 @@ from genbench.digest import Digest, Digester
 from genbench.errors import GenbenchError
 from genbench.estimates import Estimates
 from genbench.evaluate.merging import missing
+from genbench.exchange import read_digest
 from genbench.executors.interface import Job
 from genbench.plugins import Plugins
-from genbench.reading import read_limited
 from genbench.records import RunIdentity
 from genbench.resolution import RunRequest, resolve, resolve_evaluation
 from genbench.selection import condition, narrowed
-from genbench.store import RunFolder, run_folder
+from genbench.store import RunFolder, folder_in
 from genbench.suite import Suite
 
 State = Literal["done", "diverged", "score", "resume", "train"]
@@ -123,12 +123,6 @@ class _Described:
         self.config: Mapping[str, object] = config.model_dump(mode="json")
 
 
-def folder_of(config: RunConfig, config_hash: str, runs: Path) -> RunFolder:
-    """Return a run's folder in the store."""
-    model, similarity = _names(config)
-    return run_folder(runs, config.dataset.name, model, similarity, config.seed, config_hash)
-
-
 def _resolved(plugins: Plugins, suite: Suite) -> Iterator[_Row]:
     evaluations: dict[tuple[object, ...], EvaluationConfig] = {}
     for request, seeds in suite.requests:
@@ -198,10 +192,10 @@ class _Look:
         self.there: dict[Path, frozenset[str]] = {}
 
     def __call__(self, config: RunConfig, config_hash: str) -> State:
-        folder = folder_of(config, config_hash, self.runs)
+        folder = folder_in(self.runs, config, config_hash)
         if not self._is_there(folder):
             return "train"
-        digest = self._read(folder)
+        digest = read_digest(self.digester, folder.record_path)
         # A record that can't be read is left to the run itself, which says what is wrong with it.
         if digest is None or digest.status == "failed" or digest.config_hash != config_hash:
             return "resume" if folder.checkpoint_path.exists() else "train"
@@ -215,12 +209,6 @@ class _Look:
         if parent not in self.there:
             self.there[parent] = frozenset(p.name for p in parent.iterdir()) if parent.is_dir() else frozenset()
         return folder.path.name in self.there[parent]
-
-    def _read(self, folder: RunFolder) -> Digest | None:
-        try:
-            return self.digester.decode(read_limited(folder.record_path))
-        except (GenbenchError, ValueError, RecursionError):
-            return None
 
     def _lacks(self, digest: Digest, asked: EvaluationConfig) -> bool:
         if self.retry_unscored and (digest.skipped or digest.failures):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from genbench.errors import GenbenchError
+from genbench.errors import GenbenchError, on_one_line
 from genbench.store import append
 from genbench.train.loop import Observer
 
@@ -35,7 +35,7 @@ class RunLog:
             GenbenchError: it can't be written.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        append(self.path, f"{now} {' '.join(message.splitlines())}\n")
+        append(self.path, f"{now} {on_one_line(message)}\n")
 
     def said(self, message: str) -> None:
         """Append a line, and tell the observer."""

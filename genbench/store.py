@@ -21,6 +21,7 @@ from genbench.errors import GenbenchError
 from genbench.reading import Source, parse_record, read_limited
 
 if TYPE_CHECKING:
+    from genbench.config import RunConfig
     from genbench.records import Record
 
 RECORD_NAME, UNFINISHED_NAME = "record.json", "unfinished.json"
@@ -75,6 +76,13 @@ class RunFolder:
 def run_folder(root: Path, dataset: str, model: str, similarity: str | None, seed: int, config_hash: str) -> RunFolder:
     """Return the folder of a run in the store at `root`; `config_hash` is `RunConfig.hash()`."""
     return RunFolder(root / dataset / f"{model}-{similarity or 'none'}" / f"s{seed}-{config_hash[:8]}")
+
+
+def folder_in(runs: Path, config: "RunConfig", config_hash: str | None = None) -> RunFolder:
+    """Return the folder of a run in the store at `runs`; whoever has the configuration's hash saves computing it."""
+    similarity = config.similarity.name if config.similarity else None
+    key = config_hash or config.hash()
+    return run_folder(runs, config.dataset.name, config.model.name, similarity, config.seed, key)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

@@ -3,12 +3,13 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
+from genbench.comparability import flat
 from genbench.records import Record, Score
 from genbench.store import RunFolder, run_folder
+from genbench.train.curve import read_curve
 
 
 def run_title(record: Record) -> str:
@@ -23,7 +24,8 @@ def settings(record: Record) -> dict[str, str | float | bool]:
     What to score is left out, since it grows with every `genbench evaluate`; each score's protocol tells it. None is
     the text `none`, and a list is JSON.
     """
-    return dict(_flat({key: value for key, value in record.config.items() if key != "evaluation"}))
+    kept = {key: value for key, value in record.config.items() if key != "evaluation"}
+    return {path: _plain(value) for path, value in flat(kept).items()}
 
 
 def numbers(record: Record) -> dict[str, float]:
@@ -85,12 +87,7 @@ def curve(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
     Only finite numbers are there; a row may lack any column, and one that a kill cut in half is left out.
     """
-    try:
-        lines = RunFolder(folder).curve_path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    rows = (_row(line) for line in lines)
-    return [(int(row.pop("images_seen")), row) for row in rows if "images_seen" in row]
+    return [(int(row.pop("images_seen")), row) for row in read_curve(RunFolder(folder))]
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -99,33 +96,12 @@ def pictures(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
-def _row(line: str) -> dict[str, float]:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    items = values.items() if isinstance(values, dict) else ()
-    return {name: float(value) for name, value in items if _is_finite(value)}
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
-
-
-def _flat(value: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, str | float | bool]]:
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield from _flat(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", _plain(item)
-
-
 def _plain(value: object) -> str | float | bool:
     if value is None:
         return "none"
-    if isinstance(value, list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return value if isinstance(value, str | bool) or _is_finite(value) else str(value)  # type: ignore[return-value]
+    if isinstance(value, str | bool):
+        return value
+    return value if isinstance(value, int | float) and abs(value) < math.inf else str(value)
 
 
 def _distinction(score: Score, alike: list[Score]) -> str:

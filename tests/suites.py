@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genbench import planning
 from genbench.executors.interface import Ended, Job, Terms
 from genbench.plugins import Plugins
 from genbench.resolution import RunRequest, resolve
-from genbench.store import RunFolder
+from genbench.store import RunFolder, folder_in
 
 BATCH = 8
 PLUGIN = '''
@@ -92,7 +91,7 @@ def make_job(similarity: str, seed: int = 0, steps: int = 16, *, label: str = ""
 
 
 def folder_of(job: Job, terms: Terms) -> RunFolder:
-    return planning.folder_of(job.config, job.config.hash(), terms.runs)
+    return folder_in(terms.runs, job.config)
 
 
 @dataclass

@@ -10,10 +10,10 @@ from bench import Bench
 
 from genbench.executors import dispatching, gathering
 from genbench.executors.dispatching import AHEAD, Dispatch, Done, Letter, Lost
-from genbench.executors.gathering import bring_home, folder_in, has_ended, marked, sees
+from genbench.executors.gathering import bring_home, has_ended, marked, sees
 from genbench.executors.interface import Ended, Job
 from genbench.records import Record
-from genbench.store import lock, read_record, write_record
+from genbench.store import folder_in, lock, read_record, write_record
 
 
 class FakeCluster:

@@ -13,14 +13,13 @@ import pytest
 from genbench.config import RunConfig
 from genbench.exchange import read_all
 from genbench.executors import ray_cluster
-from genbench.executors.gathering import folder_in
 from genbench.executors.interface import Ended, Job, Terms
 from genbench.executors.ray_cluster import RayExecutor
 from genbench.executors.ray_driver import connected, import_ray
 from genbench.plugins import Plugins
 from genbench.records import Record
 from genbench.resolution import RunRequest, resolve
-from genbench.store import lock, read_record
+from genbench.store import folder_in, lock, read_record
 
 BATCH, STEPS, FAULT_AT = 8, 8, 5
 TINY = ("network.kind=mlp", "network.width=0.05", "network.latent_size=4", "network.encoder_hidden=64")

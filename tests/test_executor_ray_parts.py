@@ -17,13 +17,12 @@ from genbench import __version__
 from genbench.errors import GenbenchError
 from genbench.executors import carrying
 from genbench.executors.dispatching import Done, Letter
-from genbench.executors.gathering import folder_in
 from genbench.executors.interface import Ended, Job, Terms
 from genbench.executors.ray_cluster import RayExecutor
 from genbench.executors.ray_driver import check_room, connected, runs_at_once
 from genbench.executors.ray_task import Expected, Mailbox, Order, Part, examine, parts_of, work
 from genbench.plugins import Plugins
-from genbench.store import write_record
+from genbench.store import folder_in, write_record
 
 
 def job_of(bench: Bench, seed: int = 0) -> Job:

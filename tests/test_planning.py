@@ -6,10 +6,10 @@ import pytest
 
 from genbench.config import RunConfig
 from genbench.errors import GenbenchError
-from genbench.planning import Plan, folder_of, only, plan
+from genbench.planning import Plan, only, plan
 from genbench.plugins import Plugins
 from genbench.records import Cost, DataFacts, Execution, Record, RunIdentity, Unscored
-from genbench.store import RunFolder, write_record
+from genbench.store import RunFolder, folder_in, write_record
 from genbench.suite import read_suite
 
 
@@ -25,7 +25,7 @@ def planned(plugins: Plugins, folder: Path, text: str, **options: bool) -> Plan:
 
 
 def place(runs: Path, config: RunConfig) -> RunFolder:
-    return folder_of(config, config.hash(), runs)
+    return folder_in(runs, config)
 
 
 def finish(

@@ -36,7 +36,7 @@ def test_runs_that_differ_in_weights_alone_are_one_curve_by_rate() -> None:
     assert (diagram.heading, diagram.direction) == ("toyfaces 32×32×3", "lower")
     mse, ssim = diagram.curves
     assert (mse.label, ssim.label) == ("vae · mse", "vae · ssim")
-    assert [(p.rate.mean, p.distortion.mean, p.seeds) for p in mse.points] == [(11, 0.3, 3), (40, 0.1, 1)]
+    assert [(p.rate.mean, p.distortion.mean, p.rate.n) for p in mse.points] == [(11, 0.3, 3), (40, 0.1, 1)]
     # t(2) at 97.5 % is 4.3027; the deviation over seeds is 1.
     assert mse.points[0].rate.half_width == pytest.approx(4.302653 / 3**0.5)
     assert mse.points[1].rate.half_width is None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from genbench.cli.options import runs_option
+from genbench.cli.output import print_warnings
 from genbench.errors import GenbenchError, did_you_mean
 
 if TYPE_CHECKING:
@@ -78,11 +79,11 @@ def compare(
     with no_collecting():
         places = paths or (runs,)
         digests, problems = read_all(places)
-        _warn(problems)
+        print_warnings(problems)
         if not any(dataset in (None, digest.run.dataset) for digest in digests):
             raise _nothing(digests, dataset, places, problems)
         kept, missing = narrowed([digest for digest in digests if dataset in (None, digest.run.dataset)], asked)
-        _warn(missing)
+        print_warnings(missing)
         tables = matrices(kept) if matrix else leaderboard(kept, view=view)
         if form == "table":
             from genbench.cli.printing import print_tables
@@ -104,23 +105,14 @@ def _view(metrics: str | None, sort: str | None, baseline: str | None) -> "View"
     return View(names, sort, baseline)
 
 
-def _warn(problems: Sequence[str]) -> None:
-    from genbench.tables import clean
-
-    for problem in problems:
-        click.echo(f"warning: {clean(problem)}", err=True)
-
-
 def _nothing(
     digests: "Sequence[Digest]", dataset: str | None, places: Sequence[Path], problems: Sequence[str]
 ) -> GenbenchError:
-    where = ", ".join(map(str, places))
-    if not digests and problems:
-        return GenbenchError(f"{where}: no record that can be read", "the warnings say what is wrong with each")
     if not digests:
-        return GenbenchError(
-            f"{where}: no finished runs", "make one with `genbench run`, or say where runs are: `genbench compare PATH`"
-        )
+        from genbench.exchange import no_records
+
+        return no_records(places, problems)
     known = sorted({digest.run.dataset for digest in digests})
     guess = did_you_mean(dataset or "", known)
+    where = ", ".join(map(str, places))
     return GenbenchError(f"{where}: no runs on data set `{dataset}`", guess or f"there are runs on {', '.join(known)}")

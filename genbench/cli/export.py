@@ -6,11 +6,10 @@ from pathlib import Path
 import click
 
 from genbench.cli.options import runs_option
-from genbench.cli.output import print_warning
+from genbench.cli.output import print_warnings
 from genbench.errors import GenbenchError
-from genbench.exchange import LINES_SUFFIX, export_lines, is_lines
+from genbench.exchange import LINES_SUFFIX, export_lines, is_lines, no_records
 from genbench.store import write_parts_atomic
-from genbench.tables import clean
 
 
 @click.command()
@@ -36,13 +35,9 @@ def export(paths: tuple[Path, ...], runs: Path, output: Path, force: bool) -> in
         _check_output(output, force)
     places = paths or (runs,)
     lines, problems = export_lines(places)
-    for problem in problems:
-        print_warning(clean(problem))
+    print_warnings(problems)
     if not lines:
-        where = ", ".join(map(str, places))
-        if problems:
-            raise GenbenchError(f"{where}: no record that can be read")
-        raise GenbenchError(f"{where}: no finished runs", "make one with `genbench run`, or say where runs are")
+        raise no_records(places, problems)
     parts = (f"{line}\n".encode() for line in lines)
     if str(output) == "-":
         sys.stdout.buffer.writelines(parts)

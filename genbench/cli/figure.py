@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from genbench.cli.options import runs_option
-from genbench.cli.output import print_warning
+from genbench.cli.output import print_warnings
 from genbench.comparability import plural
 from genbench.errors import GenbenchError, did_you_mean
 
@@ -33,27 +33,20 @@ def rate_distortion(
     The rate is the score `kl` (evaluator `rate`). Runs that differ in kl_weight, similarity_weight or gamma alone make
     a curve; error bars are 95 % intervals over seeds.
     """
-    from genbench.exchange import read_all
+    from genbench.exchange import no_records, read_all
     from genbench.report.rate_distortion import diagrams, draw
     from genbench.selection import condition, narrowed
     from genbench.store import write_atomic
     from genbench.tables import clean
 
-    form = output.suffix.removeprefix(".").lower()
-    if form not in FORMS:
-        raise GenbenchError(
-            f"{output}: can't draw {output.suffix or 'a file without an ending'}",
-            did_you_mean(form, FORMS) or f"endings are .{', .'.join(FORMS)}",
-        )
-    digests, problems = read_all(paths or (runs,))
-    for problem in problems:
-        print_warning(problem)
-    kept, problems = narrowed(digests, [condition(text) for text in conditions])
-    for problem in problems:
-        print_warning(problem)
-    if not kept:
-        where = ", ".join(map(str, paths or (runs,)))
-        raise GenbenchError(f"{where}: no finished runs that can be read", "make some with `genbench suite`")
+    form = form_of(output)
+    places = paths or (runs,)
+    digests, problems = read_all(places)
+    print_warnings(problems)
+    if not digests:
+        raise no_records(places, problems)
+    kept, missing = narrowed(digests, [condition(text) for text in conditions])
+    print_warnings(missing)
     found = diagrams(kept, metric)
     if len(found) > 1:
         headings = ", ".join(diagram.heading for diagram in found)
@@ -62,3 +55,18 @@ def rate_distortion(
     for curve in found[0].curves:
         click.echo(f"{clean(curve.label)}: {len(curve.points)} {plural('point', len(curve.points))}")
     click.echo(str(output))
+
+
+def form_of(output: Path) -> str:
+    """Return the form that a picture's file name asks for.
+
+    Raises:
+        GenbenchError: it is none of FORMS.
+    """
+    form = output.suffix.removeprefix(".").lower()
+    if form not in FORMS:
+        raise GenbenchError(
+            f"{output}: can't draw {output.suffix or 'a file without an ending'}",
+            did_you_mean(form, FORMS) or f"endings are .{', .'.join(FORMS)}",
+        )
+    return form

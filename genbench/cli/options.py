@@ -22,6 +22,13 @@ device_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [default: one a core]"
 )
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(("auto", "eager", "graph", "compile")),
+    default="auto",
+    show_default=True,
+    help="How steps are executed; auto replays a CUDA graph where it can.",
+)
 
 
 def runs_option(meaning: str) -> Callable[[Command], Command]:

@@ -63,6 +63,14 @@ def print_warning(message: str, hint: str | None = None) -> None:
         _say("hint", hint, "cyan")
 
 
+def print_warnings(problems: Sequence[str]) -> None:
+    """Print a warning for each line of what a stranger's records may have brought."""
+    from genbench.tables import clean
+
+    for problem in problems:
+        print_warning(clean(problem))
+
+
 def print_bug(error: BaseException) -> int:
     """Print the traceback of what should not have happened, then what it means, and return the exit status."""
     traceback.print_exception(error)

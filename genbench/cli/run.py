@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from genbench.cli.options import data_option, device_option, evaluator_names, runs_option, threads_option
+from genbench.cli.options import data_option, device_option, engine_option, evaluator_names, runs_option, threads_option
 from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
 from genbench.cli.stopping import Stop, stoppable
 from genbench.comparability import grouped
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 PRECISIONS = get_args(TrainingConfig.model_fields["precision"].annotation)
-ENGINES = ("auto", "eager", "graph", "compile")
 
 
 def _sections() -> str:
@@ -78,13 +77,7 @@ def _sections() -> str:
     type=click.Choice(PRECISIONS),
     help="Of training; auto is bfloat16 where the device computes in it.  [default: auto]",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(ENGINES),
-    default="auto",
-    show_default=True,
-    help="How steps are executed; auto replays a CUDA graph where it can.",
-)
+@engine_option
 @threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def run(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from genbench.cli.options import data_option, device_option, runs_option, threads_option
-from genbench.cli.output import print_warning, warn_of_broken
+from genbench.cli.options import data_option, device_option, engine_option, runs_option, threads_option
+from genbench.cli.output import print_warnings, warn_of_broken
 from genbench.cli.progress import clock
 from genbench.cli.stopping import stoppable
 from genbench.comparability import grouped, plural
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from genbench.executors.interface import Ended, Executor, Job, Terms, Watcher
     from genbench.planning import Plan, Planned, State
 
-ENGINES = ("auto", "eager", "graph", "compile")
 NAMED = 6
 """Runs that did not end well that the last line names; each has had a line of its own."""
 
@@ -88,7 +87,7 @@ class How:
 @data_option
 @runs_option("Where runs are kept.")
 @device_option
-@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="How steps are executed.")
+@engine_option
 @threads_option
 def command(
     name: str,
@@ -196,12 +195,11 @@ def print_leaderboard(plan: "Plan", runs: Path) -> None:
     from genbench.cli.printing import print_tables
     from genbench.compare import leaderboard
     from genbench.exchange import read_all
-    from genbench.planning import folder_of
+    from genbench.store import folder_in
 
-    folders = (folder_of(run.job.config, run.job.config.hash(), runs) for run in plan.runs)
+    folders = (folder_in(runs, run.job.config) for run in plan.runs)
     digests, problems = read_all([folder.record_path for folder in folders if folder.record_path.is_file()])
-    for problem in problems:
-        print_warning(problem)
+    print_warnings(problems)
     if digests:
         click.echo()
         print_tables(leaderboard(digests))

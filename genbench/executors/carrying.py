@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from threadpoolctl import threadpool_limits
 
-from genbench.errors import GenbenchError, explained, in_one_line
+from genbench.errors import GenbenchError, explained, in_one_line, on_one_line
 from genbench.executors.interface import Ended, Job, Terms
 from genbench.pipeline import Surroundings, folder_of, run
 from genbench.plugins import Plugins
@@ -54,10 +54,10 @@ def carry_out(job: Job, terms: Terms, device: str, tell: Tell, stop: Callable[[]
     except Busy as error:
         return Ended("busy", error.message)
     except GenbenchError as error:
-        return Ended("failed", _on_one_line(explained(error)))
+        return Ended("failed", on_one_line(explained(error)))
     except (Exception, SystemExit) as error:  # a plugin may do anything
         _keep_traceback(job, around, error)
-        return Ended("failed", _on_one_line(in_one_line(error)))
+        return Ended("failed", on_one_line(in_one_line(error)))
     return Ended("stopped") if record is None else Ended(record.status, record.reason)
 
 
@@ -67,10 +67,6 @@ def _keep_traceback(job: Job, around: Surroundings, error: BaseException) -> Non
     sys.stderr.write(text)
     with suppress(GenbenchError):  # the error itself is told in any case
         append(folder_of(job.config, around).log_path, text)
-
-
-def _on_one_line(text: str) -> str:
-    return " ".join(text.splitlines())
 
 
 class _Passing:

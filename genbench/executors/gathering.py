@@ -12,12 +12,11 @@ from time import sleep
 
 from genbench.config import RunConfig
 from genbench.data.sources import cache_folder
-from genbench.errors import GenbenchError, explained
+from genbench.errors import GenbenchError, explained, on_one_line
 from genbench.executors.interface import Ended, Job, Terms
-from genbench.planning import folder_of
 from genbench.reading import MAX_RECORD_BYTES, Source, parse_record
 from genbench.records import Record
-from genbench.store import Busy, RunFolder, lock, read_record, write_atomic, write_config, write_record
+from genbench.store import Busy, RunFolder, folder_in, lock, read_record, write_atomic, write_config, write_record
 
 SLOW_S = (0.1, 0.9, 4.0)
 """Pauses after which a mark is looked for again: a network file system may show a new file late."""
@@ -54,11 +53,6 @@ def apart(terms: Terms) -> Terms:
     """Return the terms of a machine that does not share the store: it has one of its own, beside its cache."""
     cache = cache_folder().absolute()
     return replace(terms, runs=cache / "apart", cache=cache)
-
-
-def folder_in(runs: Path, config: RunConfig) -> RunFolder:
-    """Return the place of a run in a store."""
-    return folder_of(config, config.hash(), runs)
 
 
 def has_ended(runs: Path, config: RunConfig) -> bool:
@@ -100,7 +94,7 @@ def bring_home(runs: Path, job: Job, content: bytes) -> Ended | None:
     except Busy as error:
         return Ended("busy", error.message)
     except GenbenchError as error:
-        return Ended("failed", " ".join(explained(error).splitlines()))
+        return Ended("failed", on_one_line(explained(error)))
     return None
 
 

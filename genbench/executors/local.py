@@ -12,8 +12,7 @@ from genbench.executors.agenda import Agenda, Turn
 from genbench.executors.interface import Ended, Job, Terms, Watcher
 from genbench.executors.messages import Advanced, CarryOut, Done, Halt, Ready, Report, Said, Unfit
 from genbench.executors.processes import Reports, WorkerProcess
-from genbench.planning import folder_of
-from genbench.store import append
+from genbench.store import append, folder_in
 
 TICK_S = 0.2
 """Seconds at most between two looks at whether to stop."""
@@ -243,6 +242,6 @@ def _cause(status: int) -> str:
 
 
 def _leave_in_log(terms: Terms, job: Job, text: str) -> None:
-    folder = folder_of(job.config, job.config.hash(), terms.runs)
+    folder = folder_in(terms.runs, job.config)
     with suppress(GenbenchError):  # what happened is told in any case
         append(folder.log_path, text)

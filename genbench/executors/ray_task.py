@@ -18,11 +18,11 @@ from typing import Any
 from genbench import __version__
 from genbench.errors import GenbenchError
 from genbench.executors.dispatching import Done, Letter
-from genbench.executors.gathering import apart, folder_in, has_ended, sees
+from genbench.executors.gathering import apart, has_ended, sees
 from genbench.executors.interface import Ended, Job, Terms
 from genbench.pairing import parts_of as similarity_parts
 from genbench.plugins import Kind, Plugins
-from genbench.store import read_record
+from genbench.store import folder_in, read_record
 
 ASK_S = 1.0
 """Seconds between two questions of a run whether it is to stop."""

@@ -4,15 +4,15 @@ One point of a VAE says little: any error can be bought with nats. Curves over s
 of the similarity, tell which model buys more (Alemi et al. 2018, figure 1).
 """
 
-import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from warnings import catch_warnings, simplefilter
 
+from genbench.cells import Cell, summarise
 from genbench.comparability import Group, grouped, groups_of, label, telling, without_duplicates
-from genbench.errors import GenbenchError, first_line, unknown_name
+from genbench.errors import GenbenchError, unknown_name
 from genbench.matrix import RATE
+from genbench.report.drawing import literal, written
 from genbench.schema import Direction
 
 if TYPE_CHECKING:
@@ -23,20 +23,11 @@ WEIGHTS = ("kl_weight", "similarity_weight", "gamma")
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds, with half of its 95 % interval, or None for one seed."""
-
-    mean: float
-    half_width: float | None
-
-
-@dataclass(frozen=True)
 class Point:
     """One weight: rate in nats, and the error or whatever is drawn against it."""
 
-    rate: Estimate
-    distortion: Estimate
-    seeds: int
+    rate: Cell
+    distortion: Cell
 
 
 @dataclass(frozen=True)
@@ -82,7 +73,6 @@ def diagrams(digests: "Iterable[Digest]", metric: str) -> tuple[Diagram, ...]:
 
 def draw(diagram: Diagram, form: str) -> bytes:
     """Return a diagram as a picture: `svg`, `pdf` or `png`."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
@@ -93,7 +83,7 @@ def draw(diagram: Diagram, form: str) -> bytes:
             [point.distortion.mean for point in curve.points],
             xerr=[point.rate.half_width or 0 for point in curve.points],
             yerr=[point.distortion.half_width or 0 for point in curve.points],
-            label=_literal(curve.label),
+            label=literal(curve.label),
             marker="osD^vPX*"[index % 8],
             markersize=4,
             linewidth=1,
@@ -102,31 +92,11 @@ def draw(diagram: Diagram, form: str) -> bytes:
         )
     better = {"lower": ", lower is better", "higher": ", higher is better", "none": ""}[diagram.direction]
     axes.set_xlabel("rate: KL divergence from the prior, nats")
-    axes.set_ylabel(_literal(f"{diagram.metric}{better}"))
-    axes.set_title(_literal(diagram.heading), fontsize="medium")
+    axes.set_ylabel(literal(f"{diagram.metric}{better}"))
+    axes.set_title(literal(diagram.heading), fontsize="medium")
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.legend(fontsize="small", frameon=False)
-    content = io.BytesIO()
-    # Without dates and random names the same runs give the same file.
-    dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
-    with rc_context({"svg.hashsalt": "genbench"}), catch_warnings():
-        simplefilter("ignore")  # of letters that the font lacks, and of numbers that are refused below
-        try:
-            figure.savefig(content, format=form, dpi=150, metadata=dateless)
-        except (ValueError, OverflowError) as error:
-            raise GenbenchError(
-                f"the numbers are too large to be drawn: {first_line(error)}", "leave their runs out by --where"
-            ) from error
-    return content.getvalue()
-
-
-def _literal(text: str) -> str:
-    """Return text that Matplotlib draws as it is, though a stranger named a model so.
-
-    A dollar would begin a formula, and a curve whose name begins with an underscore has no legend.
-    """
-    shown = " ".join("".join(c if c.isprintable() else " " for c in text).split()).replace("$", r"\$")
-    return f" {shown}" if shown.startswith("_") else shown
+    return written(figure, form, "leave their runs out by --where")
 
 
 def _diagram(digests: "Sequence[Digest]", metric: str) -> Diagram:
@@ -159,19 +129,17 @@ def _is_weight(path: str) -> bool:
 
 
 def _curve(groups: Sequence[Group], name: str, metric: str) -> Curve:
-    points = [Point(_estimate(group, RATE), _estimate(group, metric), len(group.digests)) for group in groups]
+    points = [Point(_cell(group, RATE), _cell(group, metric)) for group in groups]
     return Curve(name, tuple(sorted(points, key=lambda point: point.rate.mean)))
 
 
-def _estimate(group: Group, name: str) -> Estimate:
-    from genbench.cells import summarise
+def _cell(group: Group, name: str) -> Cell:
     from genbench.statistics import half_widths
 
     values = [score.value for digest in group.digests for score in digest.scores if score.name == name]
     cell = summarise(values)
     assert cell is not None  # noqa: S101 - for the type checker: only runs with both scores come here
-    half = None if cell.std is None else half_widths([cell.std], [cell.n])[0]
-    return Estimate(cell.mean, half)
+    return cell if cell.std is None else replace(cell, half_width=half_widths([cell.std], [cell.n])[0])
 
 
 def _check_one_protocol(digests: "Sequence[Digest]", name: str) -> None:
