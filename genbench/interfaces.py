@@ -101,9 +101,11 @@ class Similarity(nn.Module, ABC):
 
     Attributes:
         facts: what can move its value beside its settings, such as the hash of a network's weights; recorded.
+        surrogate: why its gradient is not that of its value, where that is so on purpose; else empty.
     """
 
     facts: Mapping[str, "Scalar"] = MappingProxyType({})
+    surrogate: str = ""
 
     @abstractmethod
     def forward(self, real: View, fake: View) -> Tensor:

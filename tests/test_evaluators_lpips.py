@@ -18,8 +18,9 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from genbench.errors import GenbenchError, NotApplicable
 from genbench.evaluate.extractors import weights as published_weights
+from genbench.evaluate.extractors.lpips import BACKBONES, check_size
 from genbench.records import Score
-from genbench_evaluators.perceptual import BACKBONES, PerceptualDistance, check_size
+from genbench_evaluators.perceptual import PerceptualDistance
 from genbench_evaluators.reconstruction_settings import LpipsSettings, Net
 
 NETS: tuple[Net, ...] = ("alex", "vgg", "squeeze")

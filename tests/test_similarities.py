@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from scipy.stats import t as students
 from torch import Tensor
 
 from genbench import GenbenchError
 from genbench.interfaces import Similarity, View
 from genbench.train.weighting import WeightedSimilarity
-from genbench_similarities.elementwise import L1, Bce, DisL, Mse
-from genbench_similarities.settings import DisLSettings, ElementwiseSettings
+from genbench_similarities.elementwise import L1, Bce, Charbonnier, DisL, Mse, StudentT
+from genbench_similarities.settings import CharbonnierSettings, DisLSettings, ElementwiseSettings, StudentTSettings
 
 SUM, MEAN = ElementwiseSettings(), ElementwiseSettings(reduction="mean")
 PIXELS: dict[str, Callable[[ElementwiseSettings], Similarity]] = {"mse": Mse, "l1": L1, "bce": Bce}
@@ -74,7 +75,36 @@ def test_dis_l_without_its_default_layers_says_so() -> None:
         DisL(DisLSettings())(view, view)
 
 
-ALL: dict[str, Similarity] = {name: cls(SUM) for name, cls in PIXELS.items()} | {"dis-l": DisL(DisLSettings())}
+@pytest.mark.parametrize("epsilon", [1e-3, 0.5])
+def test_charbonniers_cost_is_a_smoothed_absolute_value(epsilon: float) -> None:
+    value = Charbonnier(CharbonnierSettings(epsilon=epsilon))(constant(0.5), constant(-0.2))
+    assert value.tolist() == pytest.approx([48 * (math.hypot(0.7, epsilon) - epsilon)] * 2, rel=1e-12)
+
+
+def test_charbonniers_cost_of_small_errors_keeps_its_digits_in_float32() -> None:
+    real, fake = (View(torch.full((1, 1, 8, 8), value)) for value in (0.0, 1e-5))
+    value = Charbonnier(CharbonnierSettings())(real, fake)
+    assert value.item() == pytest.approx(64 * (math.hypot(1e-5, 1e-3) - 1e-3), rel=1e-5)
+
+
+@pytest.mark.parametrize(("degrees", "scale"), [(4.0, 0.1), (1.0, 2.0)])
+def test_students_likelihood_is_scipys_up_to_its_constant(degrees: float, scale: float) -> None:
+    value = StudentT(StudentTSettings(degrees=degrees, scale=scale))(constant(0.5), constant(-0.2))
+    likelihood = students(degrees, scale=scale).logpdf
+    assert value.tolist() == pytest.approx([48 * (likelihood(0) - likelihood(0.7))] * 2, rel=1e-12)
+
+
+def test_students_likelihood_of_endless_degrees_is_the_gaussians() -> None:
+    settings = StudentTSettings(degrees=1e9, scale=1.0)
+    torch.testing.assert_close(StudentT(settings)(noise(0), noise(1)), Mse(SUM)(noise(0), noise(1)), rtol=1e-8, atol=0)
+
+
+ALL: dict[str, Similarity] = {
+    **{name: cls(SUM) for name, cls in PIXELS.items()},
+    "charbonnier": Charbonnier(CharbonnierSettings()),
+    "student-t": StudentT(StudentTSettings()),
+    "dis-l": DisL(DisLSettings()),
+}
 
 
 @pytest.mark.parametrize("name", ALL)

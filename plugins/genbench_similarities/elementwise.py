@@ -7,7 +7,12 @@ from torch.nn import functional as F
 
 from genbench.errors import GenbenchError, did_you_mean
 from genbench.interfaces import Similarity, View
-from genbench_similarities.settings import DisLSettings, ElementwiseSettings
+from genbench_similarities.settings import (
+    CharbonnierSettings,
+    DisLSettings,
+    ElementwiseSettings,
+    StudentTSettings,
+)
 
 LAYERS = {"default": ("down3", "hidden2"), "first": ("down1", "hidden1")}
 """Names that fit any discriminator: Dis_l of the paper, the third strided convolution, and the first one; in an MLP,
@@ -28,7 +33,7 @@ class Elementwise(Similarity):
 
 
 class Mse(Elementwise):
-    """Gaussian likelihood of the pixels with unit variance: ½(x - x̃)² (Larsen et al. 2016, equation 2)."""
+    """Gaussian likelihood of the pixels with unit variance: ½(x - x̃)² (Larsen et al. 2016, section 2.1)."""
 
     def forward(self, real: View, fake: View) -> Tensor:
         return self.reduce(0.5 * (real.images - fake.images).square())
@@ -50,8 +55,43 @@ class Bce(Elementwise):
         return self.reduce(F.binary_cross_entropy(probability, 0.5 * (1 + real.images), reduction="none"))
 
 
+class Charbonnier(Elementwise):
+    """√((x - x̃)² + ε²) - ε: quadratic within ε, absolute beyond it.
+
+    Charbonnier et al. 1994, their function of hyper-surfaces, in the form of Lai et al. 2017, section 3.2, but for the
+    constant, which makes it 0 for equal images.
+    """
+
+    settings: CharbonnierSettings
+
+    def __init__(self, settings: CharbonnierSettings) -> None:
+        super().__init__(settings)
+
+    def forward(self, real: View, fake: View) -> Tensor:
+        epsilon, square = self.settings.epsilon, (real.images - fake.images).square()
+        # As a quotient: the difference of nearly equal numbers would be rounded away.
+        return self.reduce(square / ((square + epsilon**2).sqrt() + epsilon))
+
+
+class StudentT(Elementwise):
+    """Student's t likelihood of the pixels, (ν + 1)/2 · log(1 + (x - x̃)²/(νs²)) (Lange, Little & Taylor 1989).
+
+    An error far beyond the scale s hardly pulls. With ν → ∞ it is a Gaussian's ½(x - x̃)²/s².
+    """
+
+    settings: StudentTSettings
+
+    def __init__(self, settings: StudentTSettings) -> None:
+        super().__init__(settings)
+
+    def forward(self, real: View, fake: View) -> Tensor:
+        scale, degrees = self.settings.scale, self.settings.degrees
+        square = (real.images - fake.images).square()
+        return self.reduce((degrees + 1) / 2 * (square / (degrees * scale**2)).log1p())
+
+
 class DisL(Elementwise):
-    """Gaussian likelihood, with unit variance, of a discriminator's layer (Larsen et al. 2016, equations 7 and 8)."""
+    """Gaussian likelihood, with unit variance, of a discriminator's layer (Larsen et al. 2016, section 2.3)."""
 
     settings: DisLSettings
 

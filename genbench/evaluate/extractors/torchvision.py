@@ -3,6 +3,7 @@
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -35,6 +36,20 @@ class Preset(Protocol):
     def __call__(self, images: Tensor) -> Tensor:
         """Return float images (N, 3, crop, crop) of uint8 images (N, 3, H, W)."""
         ...
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier with its weights.
+
+    Attributes:
+        preset: how images are prepared for it.
+        sha256: of the file with the weights.
+    """
+
+    network: nn.Module
+    preset: Preset
+    sha256: str
 
 
 class TorchvisionFeatures:
@@ -95,7 +110,22 @@ def classifier(request: ExtractorRequest) -> TorchvisionFeatures:
 
     Example: `--evaluators fd:torchvision:resnet18`.
     """
-    name = request.variant
+    found = trained_classifier(request.variant, request.weights)
+    name = f"torchvision:{request.variant}"
+    return TorchvisionFeatures(name, found.network, found.sha256, found.preset, request.device)
+
+
+def trained_classifier(name: str, weights: str = "") -> TrainedClassifier:
+    """Return a classifier of torchvision with its weights, on the CPU, as torchvision builds it.
+
+    Args:
+        name: of its builder.
+        weights: path of the file with the weights; empty: look for them, else download them.
+
+    Raises:
+        GenbenchError: torchvision has no such classifier, or the file is something else.
+        NotApplicable: the weights are nowhere and can't be downloaded.
+    """
     known = classifiers()
     if name not in known:
         guess = did_you_mean(name, known)
@@ -103,14 +133,14 @@ def classifier(request: ExtractorRequest) -> TorchvisionFeatures:
         raise GenbenchError(f"unknown classifier of torchvision `{name}`", f"{guess} {see}" if guess else see)
     versions = torchvision.models.get_model_weights(name)
     published = published_classifier(name)
-    weights = read(obtain(published, request.weights), published)
+    file = read(obtain(published, weights), published)
     # A file is what its content is, however it is called.
-    same = [v for v in versions if weights.sha256.startswith(hash_in(v.url))]
+    same = [v for v in versions if file.sha256.startswith(hash_in(v.url))]
     network = _build(name, (same or list(versions))[0])
-    with fitting(weights.path, published):
-        network.load_state_dict(_state(weights.tensors, network))
+    with fitting(file.path, published):
+        network.load_state_dict(_state(file.tensors, network))
     preset = same[0].transforms() if same else _unknown_preset(next(iter(versions)))
-    return TorchvisionFeatures(f"torchvision:{name}", network, weights.sha256, preset, request.device)
+    return TrainedClassifier(network, preset, file.sha256)
 
 
 def published_classifier(name: str) -> Published:
@@ -134,7 +164,8 @@ def _build(name: str, weights: Any) -> nn.Module:
         options = {"transform_input": True, "init_weights": False}
     if name.startswith("vit_"):
         options = {"image_size": weights.meta["min_size"][0]}
-    network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    with torch.random.fork_rng(devices=[]):  # it draws weights that will be overwritten
+        network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     return network
 
 

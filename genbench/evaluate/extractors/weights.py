@@ -60,6 +60,7 @@ class Published:
         files: the names that the file goes by; a download gets the first.
         sha256: of the file, or how it begins.
         variable: the environment variable that names their file, where they have one of their own.
+        setting: the one in which a user may name their file.
     """
 
     what: str
@@ -67,6 +68,7 @@ class Published:
     files: tuple[str, ...]
     sha256: str
     variable: str | None = None
+    setting: str = "weights"
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,13 @@ def hash_in(file: str) -> str:
 
 
 def find(published: Published, setting: str = "") -> Path | None:
-    """Look for weights: `setting`, else their variable, else in GENBENCH_WEIGHTS, else in torch's hub cache.
+    """Look for weights: at `setting`, else their variable, else in GENBENCH_WEIGHTS, else in torch's hub cache.
 
     Raises:
         GenbenchError: what the user named is not there.
     """
     variable = published.variable or ""
-    for origin, name in (("setting `weights`", setting), (variable, os.environ.get(variable, ""))):
+    for origin, name in ((f"setting `{published.setting}`", setting), (variable, os.environ.get(variable, ""))):
         if name:
             path = Path(name).expanduser()
             if not path.is_file():
@@ -123,6 +125,8 @@ def obtain(published: Published, setting: str = "") -> Path:
 
 def read(path: Path, published: Published) -> Weights:
     """Read tensors from a `.safetensors` file, a TorchScript archive, or what `torch.save` wrote of a state dict.
+
+    Those of a list are called "0", "1" and so on.
 
     Raises:
         GenbenchError: the file can't be read, is something else, or its name carries a hash that its content has not.
@@ -160,6 +164,8 @@ def _parse(path: Path, content: bytes) -> Mapping[str, Tensor]:
     if is_torchscript(content):
         return read_torchscript(content)
     found = _unpickle(content)
+    if isinstance(found, list):
+        found = {str(place): tensor for place, tensor in enumerate(found)}
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise TypeError(f"it holds {type(found).__name__}, expected tensors by name")
     return found
@@ -208,5 +214,5 @@ def _missing(published: Published, target: Path, reason: str) -> NotApplicable:
     return NotApplicable(
         f"{published.what} are not here and can't be downloaded ({reason})",
         f"put the file from {published.url} at {target}, or into the folder that {FOLDER_VARIABLE} names{own}, "
-        "or name it in the setting `weights`",
+        f"or name it in the setting `{published.setting}`",
     )
