@@ -59,7 +59,8 @@ def test_one_that_fails_exits_1_and_is_told_whole(
     found(monkeypatch, SOUND, BROKEN, ABSENT)
     assert main(["doctor"]) == 1
     out, err = capsys.readouterr()
-    assert BROKEN.found in out
+    assert BROKEN.found in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
     assert "hint: broken: mend it" in err
 
 

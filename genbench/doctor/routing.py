@@ -35,7 +35,7 @@ def _check(ground: Ground, spec: ModelSpec) -> Finding:
         f"its `gradients` must equal `genbench.train.gradients.route` of its `losses`; see `genbench show {spec.name}`"
     )
     try:
-        with one_thread(), _double():
+        with one_thread(), in_double():
             model = build(ground, spec)
             moments = {model.similarity_from, 0}
             found = [worst(model, batch(images_seen)) for images_seen in sorted(moments)]
@@ -105,7 +105,7 @@ def _dense(gradient: Tensor | None, other: Tensor | None) -> Tensor:
 
 
 @contextmanager
-def _double() -> Iterator[None]:
+def in_double() -> Iterator[None]:
     """Build and compute in float64, where rounding can't be taken for a leak."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
