@@ -4,17 +4,22 @@ Images are (N, C, H, W) in [-1, 1], of any floating dtype, and stay so. What lea
 its mirror image at the other side, so that no distortion brings in a black edge.
 """
 
+import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as transforms
 
 from genbench.errors import NotApplicable
 from genbench.images import to_float, to_uint8
+
+Bytes = NDArray[np.uint8]
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 """Of red, green and blue in an image's luma (ITU-R BT.601)."""
@@ -60,15 +65,26 @@ def blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def noise(images: Tensor, deviation: float) -> Tensor:
-    """Add Gaussian noise whose standard deviation is `deviation` of the whole range, the same at each strength."""
+    """Add Gaussian noise whose standard deviation is `deviation` of the whole range, and cut off what leaves it.
+
+    The noise of all images and of all strengths is one pattern, whose mean is 0 and whose standard deviation is what it
+    is said to be, and not only about so.
+    """
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(images.shape[1:], generator=generator, dtype=torch.float64)
+    drawn = (drawn - drawn.mean()) / drawn.std(correction=0)
     return (images + 2 * deviation * drawn.to(images)).clamp(-1, 1)
 
 
 def shift(images: Tensor, pixels: float) -> Tensor:
-    """Move to the right by `pixels`, which need not be whole (then linearly interpolated)."""
+    """Move to the right by `pixels`, which need not be whole (then linearly interpolated).
+
+    Raises:
+        NotApplicable: the images are no wider than that.
+    """
     whole = math.floor(pixels)
+    if max(-whole, math.ceil(pixels)) >= images.shape[3]:
+        raise NotApplicable(f"images of {images.shape[3]} px can't be moved by {pixels:g} px")
     moved = _moved(images, whole)
     return moved if pixels == whole else torch.lerp(moved, _moved(images, whole + 1), pixels - whole)
 
@@ -92,13 +108,19 @@ def contrast(images: Tensor, lost: float) -> Tensor:
 
 
 def jpeg(images: Tensor, quality: float) -> Tensor:
-    """Write as JPEG of a `quality` of 1 to 100, and read; 100 is near the identity, and not quite it."""
-    squeezed = transforms.jpeg(to_uint8(images).cpu(), round(quality))
-    return to_float(squeezed).to(images)
+    """Write as JPEG of a `quality` of 1 to 100, and read; 100 is near the identity, and not quite it.
+
+    By Pillow, colours at half the resolution, as it has them by default. Gradients end here.
+    """
+    pixels = to_uint8(images.detach()).cpu().permute(0, 2, 3, 1).numpy()
+    squeezed = np.stack([_squeezed(image, round(quality)) for image in pixels])
+    return to_float(torch.from_numpy(squeezed).permute(0, 3, 1, 2)).to(images)
 
 
 def colour(images: Tensor, turned: float) -> Tensor:
-    """Turn the hue of colour images by the share `turned` of the whole circle, their luma left as it is.
+    """Turn the hue of colour images by the share `turned` of the whole circle.
+
+    Their luma stays as it is, but where a colour leaves the range and is cut off.
 
     Raises:
         NotApplicable: the images are grey.
@@ -136,6 +158,14 @@ def _moved(images: Tensor, pixels: int) -> Tensor:
     left, right = max(pixels, 0), max(-pixels, 0)
     padded = F.pad(images, (left, right, 0, 0), mode="reflect")
     return padded[..., right : right + side]
+
+
+def _squeezed(image: Bytes, quality: int) -> Bytes:
+    """Return an image (H, W, C), C being 1 or 3, as JPEG brings it back."""
+    with io.BytesIO() as file:
+        Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image).save(file, "JPEG", quality=quality)
+        with Image.open(file) as read:
+            return np.array(read).reshape(image.shape)
 
 
 def _luma(images: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """A similarity as a judge of finished models: the same measure for all of them, whatever each was trained with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,6 @@ from genbench.data.packed import PackedDataset
 from genbench.errors import NotApplicable
 from genbench.evaluate import referee
 from genbench.interfaces import Similarity, View
-from genbench.networks import Discriminator
 from genbench.pairing import single
 from genbench.plugins import Plugins
 from genbench.records import Scalar
@@ -19,16 +19,29 @@ from genbench.resolution import build_part, resolve_settings
 
 
 @dataclass(frozen=True)
+class Features:
+    """A discriminator's activations.
+
+    Attributes:
+        of: from images (N, C, H, W) in [-1, 1] to the activations by layer, each (N, ...).
+        facts: what can move them, for protocols.
+    """
+
+    of: Callable[[Tensor], Mapping[str, Tensor]]
+    facts: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
 class Judge:
     """A similarity with what it needs to look at any two batches of images.
 
     Attributes:
-        discriminator: whose features it is shown; None where it looks at none.
+        features: of a discriminator, that it is shown; None where it looks at none.
         facts: what can move its value, for protocols.
     """
 
     similarity: Similarity
-    discriminator: Discriminator | None = None
+    features: Features | None = None
     facts: Mapping[str, Scalar] = field(default_factory=dict)
 
     def __call__(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -37,11 +50,24 @@ class Judge:
         return cost
 
     def _view(self, images: Tensor) -> View:
-        return View(images) if self.discriminator is None else View(images, self.discriminator(images).features)
+        return View(images) if self.features is None else View(images, self.features.of(images))
 
 
-def obtain_judge(plugins: Plugins, name: str, dataset: PackedDataset, device: torch.device, cache: Path) -> Judge:
-    """Build a similarity, with its settings' defaults, as a judge of a data set's images.
+def obtain_judge(
+    plugins: Plugins,
+    name: str,
+    dataset: PackedDataset,
+    device: torch.device,
+    cache: Path,
+    given: Mapping[str, Any] | None = None,
+    features: Features | None = None,
+) -> Judge:
+    """Build a similarity as a judge of a data set's images.
+
+    Args:
+        given: its settings, where they are not the defaults.
+        features: that it is shown where it needs any; else those of the data set's reference discriminator, which is
+            trained where the cache has none.
 
     Raises:
         NotApplicable: it needs other images, or weights that can't be had.
@@ -53,11 +79,16 @@ def obtain_judge(plugins: Plugins, name: str, dataset: PackedDataset, device: to
     if spec.needs.channels not in (None, dataset.channels):
         raise NotApplicable(f"similarity `{name}` needs {spec.needs.channels} channels, not {dataset.channels}")
     distribution, version = plugins.origin("similarities", name)
-    settings = resolve_settings(plugins, spec, {})
-    similarity: Similarity = build_part(plugins, spec, {}).to(device).eval()
+    settings = resolve_settings(plugins, spec, given or {})
+    similarity: Similarity = build_part(plugins, spec, settings).to(device).eval()
     facts: dict[str, Scalar] = {"similarity": name, "similarity_plugin": f"{distribution} {version}"}
     facts |= {f"similarity_{key}": value for key, value in {**settings, **similarity.facts}.items()}
     if not spec.needs.discriminator:
         return Judge(similarity, facts=facts)
+    shown = features or _reference(dataset, device, cache)
+    return Judge(similarity, shown, {**facts, **shown.facts})
+
+
+def _reference(dataset: PackedDataset, device: torch.device, cache: Path) -> Features:
     discriminator, weights = referee.obtain(dataset, device, cache)
-    return Judge(similarity, discriminator, facts | dict(referee.facts(weights)))
+    return Features(lambda images: discriminator(images).features, referee.facts(weights))

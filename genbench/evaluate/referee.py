@@ -66,19 +66,24 @@ def obtain(dataset: PackedDataset, device: torch.device, cache: Path) -> tuple[D
         GenbenchError: its training diverged.
     """
     config = recipe(dataset)
-    folder = RunFolder(cache / "referees" / _key(dataset, config))
+    folder = _folder(dataset, config, cache)
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.path / ".lock"), seeded(0, "referee"):
         model = Referee(Blueprint(dataset.channels, dataset.size, config.network, config.training.images, seed=0))
         model.to(device).to(memory_format=torch.channels_last)
-        progress = read_progress(folder.checkpoint_path)
-        if progress is not None and progress.images_seen >= config.training.images:
+        if _is_trained(folder, config):
             load_weights(folder.checkpoint_path, model, config.hash())
         else:
             _train(model, dataset, config, folder, device)
     discriminator = model.networks["discriminator"].eval().requires_grad_(False)
     assert isinstance(discriminator, Discriminator)  # noqa: S101 - for the type checker: the blueprint builds it
     return discriminator, weights_sha256(discriminator)
+
+
+def is_trained(dataset: PackedDataset, cache: Path) -> bool:
+    """Say whether the cache has a data set's reference discriminator."""
+    config = recipe(dataset)
+    return _is_trained(_folder(dataset, config, cache), config)
 
 
 def recipe(dataset: PackedDataset) -> RunConfig:
@@ -103,8 +108,14 @@ def facts(weights: str) -> Mapping[str, str | int | float]:
     }
 
 
-def _key(dataset: PackedDataset, config: RunConfig) -> str:
-    return sha256(json.dumps([dataset.fingerprint, dataset.channels, config.hash()]).encode()).hexdigest()[:16]
+def _folder(dataset: PackedDataset, config: RunConfig, cache: Path) -> RunFolder:
+    key = sha256(json.dumps([dataset.fingerprint, dataset.channels, config.hash()]).encode()).hexdigest()[:16]
+    return RunFolder(cache / "referees" / key)
+
+
+def _is_trained(folder: RunFolder, config: RunConfig) -> bool:
+    progress = read_progress(folder.checkpoint_path)
+    return progress is not None and progress.images_seen >= config.training.images
 
 
 def _train(model: Referee, dataset: PackedDataset, config: RunConfig, folder: RunFolder, device: torch.device) -> None:
