@@ -1,5 +1,6 @@
 """A run's parts, how it ended, and the record that is composed of both."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -122,6 +123,15 @@ def describe_data(data: PackedDataset) -> DataFacts:
         notes=data.notes,
         skipped_images=len(data.skipped_images),
     )
+
+
+def outdated(record: Record, plugins: Plugins, config: RunConfig) -> Iterator[str]:
+    """Say which parts of a run have another version by now than when it was trained: its weights are of the old one."""
+    before = {(part.kind, part.name): f"{part.distribution} {part.version}" for part in record.plugins}
+    for part in _origins(plugins, with_evaluators(config, ())):
+        now, then = f"{part.distribution} {part.version}", before.get((part.kind, part.name))
+        if then not in (None, now):
+            yield f"{part.kind} `{part.name}` was that of {then} when this run was trained, and is that of {now} now"
 
 
 def _origins(plugins: Plugins, config: RunConfig) -> tuple[Plugin, ...]:

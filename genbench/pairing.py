@@ -45,6 +45,8 @@ def parts_of(plugins: Plugins, text: str) -> tuple[Part, ...]:
     if not is_mixture(text):
         return (Part(plugins.similarity(text), 1.0, ""),)
     split = [piece.strip().partition(":") for piece in text.split("+")]
+    if not all(name for name, _, _ in split):
+        raise GenbenchError(f"similarity `{text}`: a part of the mixture has no name", _EXAMPLE)
     parts = tuple(Part(plugins.similarity(name), _share(text, name, share), f"{name}.") for name, _, share in split)
     if len(parts) == 1:
         raise GenbenchError(

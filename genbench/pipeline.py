@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 
 from genbench import __version__
-from genbench.composing import Assembled, Ending, compose_record, with_evaluators
+from genbench.composing import Assembled, Ending, compose_record, outdated, with_evaluators
 from genbench.config import Component, RunConfig, TrainingConfig
 from genbench.data.batches import Resident, load_batches
 from genbench.data.packed import PackedDataset
@@ -29,7 +29,7 @@ from genbench.records import Record
 from genbench.resolution import build_part, build_settings
 from genbench.runlog import RunLog, RunObserver, logged
 from genbench.scoring import score
-from genbench.store import RunFolder, lock, read_record, run_folder, write_config, write_record
+from genbench.store import RunFolder, folder_in, lock, read_record, write_config, write_record
 from genbench.train.checkpoint import Progress, load_weights, read_progress
 from genbench.train.distributed import call, dismiss, leave
 from genbench.train.loop import train
@@ -85,6 +85,8 @@ def run(
             if earlier.status == "diverged" or not todo:
                 dismiss(around.share)
                 log.said(f"done before: {folder.record_path}")
+                for change in outdated(earlier, plugins, config):
+                    log.said(f"note: {change}; to train it anew, move {folder.path} away")
                 return earlier
             if _is_trained(folder, config):
                 config = with_evaluators(config, todo)
@@ -106,8 +108,7 @@ def folder_of(config: RunConfig, around: Surroundings) -> RunFolder:
     """Return the run's place: in the store, unless it is one to be scored where it lies."""
     if around.scored_only is not None:
         return around.scored_only
-    similarity = config.similarity.name if config.similarity else None
-    return run_folder(around.runs, config.dataset.name, config.model.name, similarity, config.seed, config.hash())
+    return folder_in(around.runs, config)
 
 
 def common_facts(parts: Assembled) -> dict[str, str]:
@@ -128,7 +129,7 @@ def _carry_out(
         ending = _train_and_evaluate(parts, earlier, around, log, stop)
     except (GenbenchError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may do anything
         if earlier is None:
             saved = read_progress(parts.folder.checkpoint_path) or Progress()
             failed = Ending("failed", saved, recordable(f"{type(error).__name__}: {error}"))

@@ -96,9 +96,10 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
         similarity_weight=_number_or_way(request.similarity_weight),
         precision=request.precision,
     )
+    similarity = _similarity(plugins, request, model, dataset, defaults.size, given["similarity"])
     config = RunConfig(
-        model=Component(name=model.name, settings=resolve_settings(plugins, model, given["model"])),
-        similarity=_similarity(plugins, request, model, dataset, defaults.size, given["similarity"]),
+        model=Component(name=model.name, settings=_model_settings(plugins, model, similarity, given["model"])),
+        similarity=similarity,
         dataset=_build(
             DataConfig,
             {
@@ -116,6 +117,18 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
     )
     network.check_size(config.dataset.size)
     return config
+
+
+def _model_settings(plugins: Plugins, model: ModelSpec, similarity: Component | None, given: Values) -> Values:
+    """Return all settings of a model, and tell one of the similarity apart from one that nothing has."""
+    own = resolve_settings(plugins, model, {})
+    for key in given:
+        if key not in own and similarity is not None and key in similarity.settings:
+            raise GenbenchError(
+                f"`{model.name}` has no setting `{key}`, but `{similarity.name}` has",
+                f"write -s similarity.{key}={given[key]}",
+            )
+    return resolve_settings(plugins, model, given)
 
 
 def build_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> Any:
@@ -332,6 +345,8 @@ def _invalid(error: ValidationError, where: str, hint: str) -> GenbenchError:
     )
     if first["type"] == "extra_forbidden":
         return GenbenchError(f"{where} has no setting `{place}`", hint)
+    if first["type"] == "missing":
+        return GenbenchError(f"{where}: setting `{place}` has no value and no default", hint)
     message = first["msg"][0].lower() + first["msg"][1:]
     if not place:  # the class's own check of its settings taken together
         return GenbenchError(f"{where}: {message}", hint)

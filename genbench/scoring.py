@@ -56,6 +56,7 @@ def score(
         plugins=parts.plugins,
         source=parts.source,
         curve=read_curve(parts.folder),
+        say=observer.said,
     )
 
     def ending(found: Evaluation) -> Ending:

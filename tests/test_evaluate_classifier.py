@@ -164,6 +164,14 @@ def test_a_second_run_loads_it(trained: AttributeClassifier, cache: Path, monkey
     torch.testing.assert_close(again.logits(images), trained.logits(images), rtol=0, atol=0)
 
 
+def test_it_says_that_it_is_trained_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(classifier_training, "ROUNDS", 2)
+    said: list[str] = []
+    for _ in range(2):
+        obtain(striped(), CPU, tmp_path, said.append)
+    assert said == ["training a classifier of the attributes of `stripes`, once for this data set"]
+
+
 def test_other_content_gets_another(trained: AttributeClassifier, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier_training, "ROUNDS", 2)
     assert obtain(striped("g"), CPU, cache).weights_hash != trained.weights_hash

@@ -79,7 +79,7 @@ def test_names_are_recorded_alike_however_shares_are_written(plugins: Plugins) -
         ("mse:0.5+l1:0.4", "its shares add up to 0.9, expected 1"),
         ("mse:0.5+mse:0.5", "names one twice"),
         ("mse:1", "a mixture has two parts or more"),
-        ("mse:0.5+", "unknown similarity ``"),
+        ("mse:0.5+", "a part of the mixture has no name"),
         ("mse:0.5+l2:0.5", "unknown similarity `l2`"),
     ],
 )

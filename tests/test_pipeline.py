@@ -14,7 +14,7 @@ from torch import Tensor
 from genbench.config import RunConfig
 from genbench.execution import choose_device
 from genbench.interfaces import Batch
-from genbench.store import read_record
+from genbench.store import read_record, write_record
 
 
 def test_a_run_leaves_a_record_that_tells_all(bench: Bench) -> None:
@@ -100,6 +100,20 @@ def test_a_finished_run_is_returned_as_it_stands(bench: Bench, monkeypatch: pyte
     watch = Watch()
     assert bench.finish(config, watch) == record
     assert watch.words == [f"done before: {bench.folder(config).record_path}"]
+
+
+def test_a_finished_run_says_which_of_its_parts_has_changed_since(bench: Bench) -> None:
+    config = bench.config("vaegan")
+    record = bench.finish(config)
+    folder = bench.folder(config)
+    older = [part.model_copy(update={"version": "0.0.1"}) if part.name == "dis-l" else part for part in record.plugins]
+    older = [part for part in older if part.kind != "dataset"]  # of which nothing is known, nothing is said
+    write_record(folder, record.model_copy(update={"plugins": tuple(older)}))
+    watch = Watch()
+    bench.finish(config, watch)
+    (_, note) = watch.words
+    assert note.startswith("note: similarity `dis-l` was that of genbench_similarities 0.0.1 when this run was trained")
+    assert note.endswith(f"to train it anew, move {folder.path} away")
 
 
 def test_other_scores_of_a_finished_run_need_no_training(bench: Bench) -> None:

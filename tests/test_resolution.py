@@ -125,6 +125,7 @@ def test_no_evaluators(plugins: Plugins) -> None:
         ("=1", "setting '=1' is not of the form key=value", "-s gamma=0.1"),
         ("trainig.images=1", "setting `trainig.images`: unknown section `trainig`", "did you mean `training`?"),
         ("model.gamma=1", "unknown section `model`", "a setting of the model has no dot"),
+        ("layer=down2", "`vaegan` has no setting `layer`, but `dis-l` has", "write -s similarity.layer=down2"),
         ("training.lerning_rate=1", "training has no setting `lerning_rate`", "did you mean `learning_rate`?"),
         ("training.learning_rate=nan", "training: setting `learning_rate` is 'nan'", "known: images"),
         ("training.learning_rate=2", "training: setting `learning_rate` is '2': input should be less", "known: images"),
@@ -279,6 +280,11 @@ class Range:
             raise ValueError("low must be under high")
 
 
+@dataclass(frozen=True)
+class Needy:
+    power: float
+
+
 class Part:
     def __init__(self, settings: Range) -> None:
         self.settings = settings
@@ -290,6 +296,13 @@ def test_a_settings_class_may_check_its_fields_together(plugins: Plugins, monkey
     assert build_part(plugins, spec, {"low": "0.5"}).settings == Range(0.5, 1.0)
     with pytest.raises(GenbenchError, match=r"^`ranged`: value error, low must be under high$"):
         build_settings(plugins, spec, {"low": "2"})
+
+
+def test_a_setting_without_a_default_must_be_given(plugins: Plugins, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ranged", sys.modules[__name__])
+    spec = genbench.SimilaritySpec("needy", "", "ranged:Part", "ranged:Needy")
+    with pytest.raises(GenbenchError, match=r"^`needy`: setting `power` has no value and no default$"):
+        build_settings(plugins, spec, {})
 
 
 def test_a_part_without_settings_takes_none(plugins: Plugins) -> None:

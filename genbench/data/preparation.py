@@ -19,9 +19,11 @@ from genbench.config import DataConfig
 from genbench.data.packed import LAYOUT, PackedDataset, drafting, read_packed
 from genbench.errors import GenbenchError
 from genbench.interfaces import DataRequest, Dataset, ImageSet
+from genbench.loading import content_of
 from genbench.specs import DatasetSpec
 
-_MEND = "the plugin's `prepare` must be mended; what it must return stands at `genbench.interfaces.ImageSet`"
+MEND = "the plugin's `prepare` must be mended; what it must return stands at `genbench.interfaces.ImageSet`"
+"""Hint of the errors that are a plugin's own fault, and not its files'."""
 
 
 def prepare(
@@ -96,6 +98,7 @@ def _key(spec: DatasetSpec, dataset: Dataset, config: DataConfig, source: Path |
     content = {
         "layout": LAYOUT,
         "dataset": [spec.name, spec.target, dataset.version],
+        **content_of(dataset),
         "config": config.model_dump(mode="json"),
         # a set without files is generated: where other data lies is nothing to it
         "source": str(source.absolute()) if source and files else None,
@@ -212,7 +215,7 @@ def _check_attributes(spec: DatasetSpec, images: ImageSet) -> None:
 
 def _demand(spec: DatasetSpec, holds: bool, complaint: str) -> None:
     if not holds:
-        raise GenbenchError(f"data set {spec.name} ({spec.target}): {complaint}", _MEND)
+        raise GenbenchError(f"data set {spec.name} ({spec.target}): {complaint}", MEND)
 
 
 def _kind(value: object) -> str:

@@ -6,7 +6,7 @@ no attribute that it can't tell there.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -153,8 +153,16 @@ class AttributeClassifier:
         return to_float(images).contiguous(memory_format=self._chunks.layout)
 
 
-def obtain(dataset: PackedDataset, device: torch.device, cache: Path) -> AttributeClassifier:
+def obtain(
+    dataset: PackedDataset, device: torch.device, cache: Path, say: Callable[[str], None] = lambda _: None
+) -> AttributeClassifier:
     """Load the data set's classifier from the cache, else train it and put it there; of concurrent runs, one trains.
+
+    Args:
+        dataset: what it is to tell the attributes of.
+        device: where it is to be.
+        cache: where it is kept.
+        say: is told before it is trained, which takes minutes on a CPU.
 
     Raises:
         NotApplicable: the data set has no attributes, or none that can be learned, tested and told.
@@ -163,7 +171,10 @@ def obtain(dataset: PackedDataset, device: torch.device, cache: Path) -> Attribu
     folder = cache / "classifiers" / _key(dataset)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"), seeded(0, "classifier"):
-        network, report = _load(folder, dataset) or _train_and_save(folder, dataset, plan, device)
+        kept = _load(folder, dataset)
+        if kept is None:
+            say(f"training a classifier of the attributes of `{dataset.name}`, once for this data set")
+        network, report = kept or _train_and_save(folder, dataset, plan, device)
     if not report.names:
         reasons = "; ".join(f"{name}: {why}" for name, why in report.excluded.items())
         raise NotApplicable(f"data set `{dataset.name}` has no attribute that the classifier can tell: {reasons}")

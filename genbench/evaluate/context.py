@@ -4,7 +4,7 @@ Everything is computed in eval mode, without gradients, in float32 and from seed
 batch size or on which other evaluators ran before it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor
 from genbench.config import RunConfig, SamplingConfig
 from genbench.data.packed import PackedDataset, Split
 from genbench.errors import GenbenchError, NotApplicable
-from genbench.evaluate import classifier
+from genbench.evaluate import classifier, referee
 from genbench.evaluate.classifier import AttributeClassifier
 from genbench.evaluate.extractors import AttributeFeatures, Extractor, obtain_extractor
 from genbench.evaluate.generation import Generation
@@ -26,6 +26,7 @@ from genbench.evaluate.samplers import FITTED_TO, LIBRARY
 from genbench.evaluate.subjects import Real, Reconstructed, Sampled, Subject
 from genbench.images import to_float, to_uint8
 from genbench.interfaces import Dataset, Model, Posterior
+from genbench.pairing import single
 from genbench.plugins import Plugins
 from genbench.records import Scalar
 
@@ -43,6 +44,7 @@ class EvaluationContext:
         plugins: where extractors are looked up.
         source: what the data was prepared by, where it knows more than the prepared images.
         curve: rows of the training curve.
+        say: is told what takes minutes, and happens once for a data set.
 
     Attributes:
         sampling: how many samples the evaluator that runs now is to look at, and where their latents come from.
@@ -61,6 +63,7 @@ class EvaluationContext:
         plugins: Plugins | None = None,
         source: Dataset | None = None,
         curve: Sequence[Mapping[str, float]] = (),
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._generation = Generation(model, dataset, config, device, batch_size)
         self._measuring = Measuring(dataset, device, cache, self._images)
@@ -75,6 +78,7 @@ class EvaluationContext:
         self._cache = cache
         self._plugins = plugins
         self._source = source
+        self._say = say
         self._extractors: dict[tuple[str, str], Extractor] = {}
         self._classifier: AttributeClassifier | None = None
 
@@ -221,7 +225,7 @@ class EvaluationContext:
             NotApplicable: the data set has no attributes, or none that can be learned.
         """
         if self._classifier is None:
-            self._classifier = classifier.obtain(self.dataset, self.device, self._cache)
+            self._classifier = classifier.obtain(self.dataset, self.device, self._cache, self._say)
         return self._classifier
 
     def extractor(self, name: str, weights: str = "") -> Extractor:
@@ -252,6 +256,9 @@ class EvaluationContext:
         """
         if self._plugins is None:
             raise GenbenchError(f"similarity `{similarity}` can't be looked up without plugins")
+        needs = single(self._plugins, similarity).needs
+        if needs.discriminator and not referee.is_trained(self.dataset, self._cache):
+            self._say(f"training the reference discriminator of `{self.dataset.name}`, once for this data set")
         return obtain_judge(self._plugins, similarity, self.dataset, self.device, self._cache)
 
     def moments(self, extractor: Extractor, subject: Subject) -> Moments:

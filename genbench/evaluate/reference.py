@@ -16,6 +16,7 @@ from torch import Tensor
 from genbench.data.packed import PackedDataset, Split
 from genbench.evaluate.extractors import Extractor
 from genbench.evaluate.moments import Moments
+from genbench.loading import content_of
 from genbench.store import write_atomic
 
 Kept = TypeVar("Kept")
@@ -42,6 +43,7 @@ def place(
         "features": extractor.size,
         "weights": extractor.weights_hash,
         "facts": dict(extractor.facts),
+        **content_of(extractor),
         "device": device.type,
         "precision": precision,
         "libraries": {"torch": str(torch.__version__)} | {name: version(name) for name in LIBRARIES},
