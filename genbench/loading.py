@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
+from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import isroutine
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Literal
 
 from pluggy import PluginManager, PluginValidationError
@@ -134,16 +135,25 @@ def from_object(plugin: object) -> Candidate:
     return Candidate(name, name, "0", lambda: plugin)
 
 
+class _FromSource(SourceFileLoader):
+    """Compiles a file each time: kept bytecode goes by seconds and size, so that an edit may not be seen."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def _import_file(path: Path) -> ModuleType:
     """Import a file under its stem, where targets such as `genbenchfile:Mine` then find it."""
-    spec = spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
+    loader = _FromSource(path.stem, str(path))
+    spec = spec_from_file_location(path.stem, path, loader=loader)
+    if spec is None:
         raise ImportError(f"{path} is not a Python file")
     module = module_from_spec(spec)
     setattr(module, _CONTENT, sha256(path.read_bytes()).hexdigest())
     sys.modules[path.stem] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except BaseException:
         del sys.modules[path.stem]
         raise

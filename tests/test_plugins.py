@@ -294,3 +294,17 @@ def test_all_kinds_of_breakage_at_once_in_a_process_of_its_own(site: Path, empty
     broken = {p["name"] for p in call("plugins") if p["problem"]}
     assert broken >= {*BROKEN, "genbenchfile"}
     assert "good" in {s["name"] for s in call("list", "similarities")["similarities"]}
+
+
+def test_a_file_edited_twice_within_a_second_is_what_it_is_now(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would take the bytecode of the first, of the same size and second, and leave it in the user's folder."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = empty / "genbenchfile.py"
+    found = []
+    for name in ("first", "other"):
+        file.write_text(GOOD.format(name="genbenchfile").replace('"good"', f'"{name}"'))
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+        found += [spec.name for spec in only(Plugins.load(empty), "genbenchfile").specs]
+        sys.modules.pop("genbenchfile", None)
+    assert found == ["first", "other"]
+    assert sorted(path.name for path in empty.iterdir()) == ["genbenchfile.py"]
