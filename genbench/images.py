@@ -1,6 +1,9 @@
-"""Between uint8 at rest and floats in [-1, 1] inside."""
+"""Between uint8 at rest, floats in [-1, 1] inside, and pictures to look at."""
+
+import io
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 
@@ -12,3 +15,16 @@ def to_float(images: Tensor) -> Tensor:
 def to_uint8(images: Tensor) -> Tensor:
     """Quantise floats in [-1, 1] to uint8, rounding to nearest; the inverse of `to_float`."""
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def grid_png(images: Tensor, columns: int) -> bytes:
+    """Lay uint8 images (N, C, H, W) out in rows and return them as a PNG; the last row is filled with black."""
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    canvas = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
+    canvas[:count] = images.cpu()
+    tiles = canvas.reshape(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2)
+    grid = tiles.reshape(rows * height, columns * width, channels)
+    buffer = io.BytesIO()
+    Image.fromarray(grid.squeeze(2).numpy()).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

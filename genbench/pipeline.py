@@ -32,6 +32,7 @@ from genbench.scoring import score
 from genbench.store import RunFolder, folder_in, lock, read_record, write_config, write_record
 from genbench.train.checkpoint import Progress, load_weights, read_progress
 from genbench.train.distributed import call, dismiss, leave
+from genbench.train.film import load_film
 from genbench.train.loop import train
 from genbench.train.memory import keep_freed_memory
 from genbench.train.sharing import Share
@@ -226,7 +227,8 @@ def _train_and_evaluate(
         trained = Ending("ok", saved, how=How(precision=saved.precision))
         return score(parts, earlier, around.cache, observer, stop, trained)
     batches = load_batches(parts.data, config, parts.device, around.share)
-    outcome = train(parts.model, batches, config, parts.folder, observer, stop, around.engine)
+    film = load_film(parts.model, parts.data, config, parts.folder, observer.said)
+    outcome = train(parts.model, batches, config, parts.folder, observer, stop, around.engine, film)
     leave(around.share)
     if outcome.fallback:
         observer.said(f"note: steps ran {outcome.engine}: {outcome.fallback}")

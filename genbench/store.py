@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from genbench.config import RunConfig
     from genbench.records import Record
 
-RECORD_NAME, UNFINISHED_NAME = "record.json", "unfinished.json"
+RECORD_NAME, UNFINISHED_NAME, CONFIG_NAME = "record.json", "unfinished.json", "config.toml"
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
-_NOT_RUNS = {"checkpoint", "images", "tables"}
+_NOT_RUNS = {"checkpoint", "film", "images", "tables"}
 
 
 class Busy(GenbenchError):
@@ -50,7 +50,7 @@ class RunFolder:
 
     @property
     def config_path(self) -> Path:
-        return self.path / "config.toml"
+        return self.path / CONFIG_NAME
 
     @property
     def curve_path(self) -> Path:
@@ -67,6 +67,10 @@ class RunFolder:
     @property
     def images_path(self) -> Path:
         return self.path / "images"
+
+    @property
+    def film_path(self) -> Path:
+        return self.path / "film"
 
     @property
     def tables_path(self) -> Path:

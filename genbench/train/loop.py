@@ -15,6 +15,7 @@ from genbench.train.distributed import leader_first, take_up
 from genbench.train.energy import Meter
 from genbench.train.engine import Engine, Trainer
 from genbench.train.engines import build_engine
+from genbench.train.film import Film
 from genbench.train.ledger import Ledger, Reading
 from genbench.train.optimisers import Optimisers, build_optimisers
 from genbench.train.precision import choose_precision, training_in
@@ -65,6 +66,7 @@ def train(
     observer: Observer,
     stop: Callable[[], bool],
     engine_name: str = "auto",
+    film: Film | None = None,
 ) -> Outcome:
     """Train a model from where its folder's checkpoint stands, or from the start, to its budget.
 
@@ -89,7 +91,7 @@ def train(
     trainer = Trainer(model, batches, optimisers, ledger, precision, config.seed)
     with leader_first(share):
         engine = build_engine(engine_name, trainer, device)
-    run = _Run(model, batches, config, folder, observer, optimisers, progress, ledger)
+    run = _Run(model, batches, config, folder, observer, optimisers, progress, ledger, film)
     model.train()
     observer.started(progress.images_seen, config.training.images)
     with training_in(precision), synchronised(model, share, config.training.batch_norm):
@@ -111,6 +113,7 @@ class _Run:
     optimisers: Optimisers
     progress: Progress
     ledger: Ledger
+    film: Film | None
 
     def to_the_end(
         self, engine: Engine, stop: Callable[[], bool]
@@ -120,6 +123,8 @@ class _Run:
         curve = Curve(self.folder, progress) if share.leads else None
         clock, weighed = Clock(progress, Meter(self.ledger.device)), False
         while True:
+            if self.film is not None:
+                self.film.take_due(progress.images_seen)
             done = progress.images_seen >= budget
             stopped, save_due = share.any(stop(), clock.save_due())
             log = progress.window_steps >= engine.log_steps or (done and progress.window_steps > 0)
