@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genbench.config import DataConfig
 from genbench.errors import GenbenchError, NotApplicable, did_you_mean, explained
-from genbench.pairing import single
+from genbench.pairing import single, unfit
 from genbench.plugins import Plugins
 from genbench.resolution import build_part, resolve_settings
-from genbench.specs import SimilaritySpec
+from genbench.store import RunFolder
 
 if TYPE_CHECKING:
     import torch
 
     from genbench.bapps import Agreement, Triplets
-    from genbench.borrowing import FinishedRun
     from genbench.data.packed import PackedDataset
     from genbench.evaluate.judging import Features, Judge
+    from genbench.finished import FinishedRun
     from genbench.sensitivity import Sensitivity
 
 YARDSTICK = "mse"
@@ -120,11 +120,11 @@ def resolve_wish(
     finished = _finished(run)
     data = _data(plugins, dataset, size, given["dataset"], finished)
     channels = plugins.dataset(data.name).channels
-    unfit = {name: error for name in asked if (error := _unfit(specs[name], channels, data.size))}
-    if len(unfit) == len(asked):
-        raise unfit[asked[0]]
+    barred = {name: error for name in asked if (error := unfit(specs[name], channels, data.size))}
+    if len(barred) == len(asked):
+        raise barred[asked[0]]
     resolved = {name: resolve_settings(plugins, spec, given[name]) for name, spec in specs.items()}
-    return Wish(asked, resolved, data, unfit, finished)
+    return Wish(asked, resolved, data, barred, finished)
 
 
 def assess(
@@ -185,18 +185,20 @@ def _isolated(name: str, wish: Wish, done: Assessment, place: Place) -> Iterator
 def _judge(
     plugins: Plugins, name: str, wish: Wish, data: "PackedDataset", features: "Features | None", place: Place
 ) -> "Judge":
-    from genbench.evaluate import referee
     from genbench.evaluate.judging import obtain_judge
 
     if name in wish.unfit:
         raise wish.unfit[name]
-    needy = plugins.similarity(name).needs.discriminator
-    if needy and features is None and not referee.is_trained(data, place.cache):
-        place.say(
-            f"training the reference discriminator of `{data.name}` for {name}: once, {referee.IMAGES:,} images; "
-            "--run FOLDER takes a finished run's own"
-        )
-    return obtain_judge(plugins, name, data, place.device, place.cache, wish.settings[name], features)
+    return obtain_judge(
+        plugins,
+        name,
+        data,
+        place.device,
+        place.cache,
+        wish.settings[name],
+        features,
+        lambda told: place.say(f"{told}; --run FOLDER takes a finished run's own"),
+    )
 
 
 def _ask_people(
@@ -206,7 +208,7 @@ def _ask_people(
 
     for name in judges:
         spec = plugins.similarity(name)
-        error = _unfit(spec, 3, PATCH)
+        error = unfit(spec, 3, PATCH)
         if error is None and spec.needs.discriminator and (done.data.size, done.data.channels) != (PATCH, 3):
             error = NotApplicable(f"its discriminator takes other images than patches of {PATCH} px: --size {PATCH}")
         if error is not None:
@@ -239,9 +241,12 @@ def _features(plugins: Plugins, run: "FinishedRun | None", data: "PackedDataset"
 def _finished(folder: Path | None) -> "FinishedRun | None":
     if folder is None:
         return None
-    from genbench.borrowing import open_run
+    from genbench.finished import read_run
 
-    return open_run(folder)
+    try:
+        return read_run(RunFolder(folder))
+    except GenbenchError as error:
+        raise GenbenchError(f"--run {error.message}", error.hint) from error
 
 
 def _data(plugins: Plugins, name: str | None, size: int | None, given: Values, run: "FinishedRun | None") -> DataConfig:
@@ -250,21 +255,6 @@ def _data(plugins: Plugins, name: str | None, size: int | None, given: Values, r
     spec = plugins.dataset(own.name if own else name or DATASET)
     settings = resolve_settings(plugins, spec, {**(own.settings if own else {}), **given})
     return DataConfig(name=spec.name, settings=settings, size=size or (own.size if own else spec.size))
-
-
-def _unfit(spec: SimilaritySpec, channels: int, size: int) -> NotApplicable | None:
-    """Return why a similarity can't take such images, or None where it can."""
-    if size < spec.needs.min_size:
-        return NotApplicable(
-            f"similarity `{spec.name}` needs images of {spec.needs.min_size} px, these have {size}",
-            f"--size {spec.needs.min_size}",
-        )
-    if spec.needs.channels not in (None, channels):
-        return NotApplicable(
-            f"similarity `{spec.name}` needs {spec.needs.channels} channels, these images have {channels}",
-            "choose other images by --dataset",
-        )
-    return None
 
 
 def _by_owner(settings: Sequence[str], asked: Sequence[str], owners: Sequence[str]) -> dict[str, Values]:

@@ -32,7 +32,10 @@ def installed() -> list[Candidate]:
         entries += entry_points(group=GROUP)
     except Exception:
         entries, unread = _one_by_one()
-    origins = {id(entry.dist): _origin(entry.dist) for entry in entries}
+    origins: dict[int, _Origin] = {}
+    for entry in entries:
+        if id(entry.dist) not in origins:  # all entry points of a distribution share it; reading it takes a while
+            origins[id(entry.dist)] = _origin(entry.dist)
     found = [_candidate(entry, origins[id(entry.dist)]) for entry in entries]
     return sorted([*found, *unread], key=lambda c: (c.distribution, c.name))
 

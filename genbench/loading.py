@@ -113,11 +113,12 @@ class _Found:
 def from_file(path: Path) -> Candidate:
     """Return the plugin that a file is."""
     try:
-        # A file has no version, so its content stands in: a record then tells two states of it apart.
-        version = f"sha256-{sha256(path.read_bytes()).hexdigest()[:12]}"
+        digest = sha256(path.read_bytes()).hexdigest()
     except OSError:  # loading it will say why
-        version = "unknown"
-    return Candidate(path.stem, path.name, version, lambda: _import_file(path))
+        digest = ""
+    # A file has no version, so its content stands in: a record then tells two states of it apart.
+    version = f"sha256-{digest[:12]}" if digest else "unknown"
+    return Candidate(path.stem, path.name, version, lambda: _import_file(path, digest))
 
 
 def content_of(part: object) -> dict[str, str]:
@@ -143,14 +144,14 @@ class _FromSource(SourceFileLoader):
         return code
 
 
-def _import_file(path: Path) -> ModuleType:
+def _import_file(path: Path, digest: str) -> ModuleType:
     """Import a file under its stem, where targets such as `genbenchfile:Mine` then find it."""
     loader = _FromSource(path.stem, str(path))
     spec = spec_from_file_location(path.stem, path, loader=loader)
     if spec is None:
         raise ImportError(f"{path} is not a Python file")
     module = module_from_spec(spec)
-    setattr(module, _CONTENT, sha256(path.read_bytes()).hexdigest())
+    setattr(module, _CONTENT, digest)
     sys.modules[path.stem] = module
     try:
         loader.exec_module(module)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genbench.errors import GenbenchError, did_you_mean
+from genbench.errors import GenbenchError, NotApplicable, did_you_mean
 from genbench.plugins import Plugins
 from genbench.specs import DatasetSpec, ModelSpec, SimilaritySpec
 
@@ -126,6 +126,21 @@ def check(plugins: Plugins, spec: SimilaritySpec, model: ModelSpec, dataset: Dat
             f"{pairing}: it needs {spec.needs.channels} channels, these images have {dataset.channels}",
             "choose another similarity: `genbench list similarities`",
         )
+
+
+def unfit(spec: SimilaritySpec, channels: int, size: int) -> NotApplicable | None:
+    """Return why a similarity can't take such images, or None where it can."""
+    if size < spec.needs.min_size:
+        return NotApplicable(
+            f"similarity `{spec.name}` needs images of {spec.needs.min_size} px, these have {size}",
+            f"--size {spec.needs.min_size}",
+        )
+    if spec.needs.channels not in (None, channels):
+        return NotApplicable(
+            f"similarity `{spec.name}` needs {spec.needs.channels} channels, these images have {channels}",
+            "choose other images by --dataset",
+        )
+    return None
 
 
 def _share(text: str, name: str, share: str) -> float:

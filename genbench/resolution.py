@@ -121,9 +121,8 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
 
 def _model_settings(plugins: Plugins, model: ModelSpec, similarity: Component | None, given: Values) -> Values:
     """Return all settings of a model, and tell one of the similarity apart from one that nothing has."""
-    own = resolve_settings(plugins, model, {})
-    for key in given:
-        if key not in own and similarity is not None and key in similarity.settings:
+    if similarity is not None and (shared := given.keys() & similarity.settings.keys()):
+        for key in sorted(shared - resolve_settings(plugins, model, {}).keys()):
             raise GenbenchError(
                 f"`{model.name}` has no setting `{key}`, but `{similarity.name}` has",
                 f"write -s similarity.{key}={given[key]}",

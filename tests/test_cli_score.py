@@ -275,7 +275,7 @@ def test_the_reference_discriminator_is_trained_once_and_announced(
 ) -> None:
     monkeypatch.setattr(referee, "IMAGES", 128)
     assert score("dis-l", *TINY) == 0
-    assert "training the reference discriminator of `toyfaces` for dis-l: once, 128 images" in capsys.readouterr().err
+    assert "training the reference discriminator of `toyfaces`: once, 128 images; --run" in capsys.readouterr().err
     assert score("dis-l", *TINY, "--json") == 0
     out, err = capsys.readouterr()
     assert "training" not in err

@@ -10,12 +10,11 @@ from time import perf_counter
 import click
 
 from genbench.cli.findings import WIDTH, as_plain, count, line, print_hints
-from genbench.cli.options import device_option
+from genbench.cli.options import device_option, settings_option
 from genbench.cli.output import print_json, warn_of_broken
 from genbench.comparability import plural
 from genbench.errors import GenbenchError, did_you_mean
 from genbench.findings import Finding
-from genbench.pairing import is_mixture
 from genbench.plugins import SINGULAR, Plugins
 from genbench.plugins import Kind as Declared
 from genbench.resolution import by_section
@@ -53,14 +52,7 @@ class Part:
 @click.argument("names", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Check all that is installed, or all of one kind.")
 @click.option("--kind", type=click.Choice(KINDS), help="Check only what is of this kind.")
-@click.option(
-    "-s",
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Setting, named as for `genbench run`: such as similarity.reduction=mean. May be repeated.",
-)
+@settings_option("Setting, named as for `genbench run`: such as similarity.reduction=mean. May be repeated.")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -131,7 +123,7 @@ def _named(plugins: Plugins, kinds: Sequence[Kind], names: Sequence[str]) -> Ite
 
 def _stands_for(plugins: Plugins, kind: Kind, name: str) -> bool:
     """Say whether a part of a kind has that name, or takes a variant after its own."""
-    if is_mixture(name) and "+" in name:
+    if "+" in name:
         return kind == "similarity"
     base, colon, _ = name.partition(":")
     for declared in plugins.declarations(PLURAL[kind]):

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from genbench.cli.options import data_option, device_option, evaluator_names, runs_option, threads_option
+from genbench.cli.options import (
+    data_option,
+    device_option,
+    evaluator_names,
+    runs_option,
+    settings_option,
+    threads_option,
+)
 from genbench.cli.output import data_console, make_table, print_bug, print_error, print_json, warn_of_broken
 from genbench.cli.stopping import stoppable
 from genbench.config import SamplingConfig
@@ -24,8 +31,6 @@ if TYPE_CHECKING:
     from genbench.rescoring import Wish
 
 SAMPLERS = get_args(SamplingConfig.model_fields["sampler"].annotation)
-
-_SET = "A setting of all scores on samples, evaluation.KEY, or of one evaluator, evaluation.EVALUATOR.KEY."
 
 NOTHING = "–"
 
@@ -64,7 +69,7 @@ class Line:
     help="Compute these (see `genbench list evaluators`; NAME or NAME:VARIANT) instead of all that run by default; "
     "also where they were skipped or failed before.",
 )
-@click.option("-s", "--set", "settings", multiple=True, metavar="KEY=VALUE", help=_SET)
+@settings_option("A setting of all scores on samples, evaluation.KEY, or of one evaluator, evaluation.EVALUATOR.KEY.")
 @click.option("--samples", type=click.IntRange(2), metavar="N", help="Images generated for scores on samples.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), help="Where their latents come from.  [default: prior]")
 @click.option("--again", is_flag=True, help="Compute what is there already, too, and replace it.")

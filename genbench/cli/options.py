@@ -44,6 +44,11 @@ def runs_option(meaning: str) -> Callable[[Command], Command]:
     )
 
 
+def settings_option(meaning: str) -> Callable[[Command], Command]:
+    """Return the option that sets something, and may be repeated."""
+    return click.option("-s", "--set", "settings", multiple=True, metavar="KEY=VALUE", help=meaning)
+
+
 def evaluator_names(text: str | None) -> tuple[str, ...] | None:
     """Return the names in what `--evaluators` says, none of them for `none`; None where it is left out."""
     if text is None:

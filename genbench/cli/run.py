@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from genbench.cli.options import data_option, device_option, engine_option, evaluator_names, runs_option, threads_option
+from genbench.cli.options import (
+    data_option,
+    device_option,
+    engine_option,
+    evaluator_names,
+    runs_option,
+    settings_option,
+    threads_option,
+)
 from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
 from genbench.cli.stopping import Stop, stoppable
 from genbench.comparability import grouped
@@ -53,14 +61,9 @@ def _sections() -> str:
 @click.option("--width", type=float, metavar="FACTOR", help="Factor on every channel count of the networks.")
 @click.option("--images", type=click.IntRange(1), metavar="N", help="Budget in training images, repeats counted.")
 @click.option("--batch-size", type=click.IntRange(2), metavar="N", help="Images a step.  [default: 64]")
-@click.option(
-    "-s",
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A setting of the model (see `genbench show MODEL`), or similarity.KEY, dataset.KEY, network.KEY, "
-    "training.KEY, evaluation.KEY.",
+@settings_option(
+    "A setting of the model (see `genbench show MODEL`), or similarity.KEY, dataset.KEY, network.KEY, "
+    "training.KEY, evaluation.KEY."
 )
 @click.option(
     "--evaluators",

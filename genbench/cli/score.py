@@ -7,7 +7,7 @@ import click
 
 from genbench.assessing import DATASET, Place, assess, resolve_wish
 from genbench.cli.figure import FORMS, form_of
-from genbench.cli.options import data_option, device_option, threads_option
+from genbench.cli.options import data_option, device_option, settings_option, threads_option
 from genbench.cli.output import print_bug, print_json, warn_of_broken
 from genbench.isolation import Guard
 from genbench.plugins import Plugins
@@ -36,14 +36,8 @@ Split = Literal["train", "validation", "test"]
     show_default=True,
     help="Where they are drawn from.",
 )
-@click.option(
-    "-s",
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A setting of a similarity, NAME.KEY or, where there is but one, KEY (see `genbench show NAME`); or "
-    "dataset.KEY.",
+@settings_option(
+    "A setting of a similarity, NAME.KEY or, where there is but one, KEY (see `genbench show NAME`); or dataset.KEY."
 )
 @click.option(
     "--run",

@@ -12,12 +12,10 @@ from genbench.evaluate.extractors import Extractor, Inception
 from genbench.evaluate.extractors.dinov2 import DINOV2
 from genbench.evaluate.extractors.fidelity import published_clip
 from genbench.evaluate.extractors.inception import WEIGHTS as INCEPTION
+from genbench.evaluate.extractors.lpips import BACKBONES
 from genbench.evaluate.extractors.torchvision import published_classifier
 from genbench.evaluate.extractors.weights import FOLDER_VARIABLE, Published, find, hash_in
 from genbench.findings import Finding
-
-LPIPS = {"lpips alex": "alexnet", "lpips vgg": "vgg16", "lpips squeeze": "squeezenet1_1"}
-"""Backbones of LPIPS, by torchvision's names; its linear heads come with torchmetrics."""
 
 
 def weights(_: Ground) -> Iterator[Finding]:
@@ -33,7 +31,8 @@ def known() -> dict[str, Published]:
         "vgg16": published_classifier("vgg16"),
         "clip": published_clip("vit-b-32"),
         "dinov2": DINOV2["vitb14"].published,
-        **{name: published_classifier(network) for name, network in LPIPS.items()},
+        # Its linear heads come with torchmetrics.
+        **{f"lpips {net}": published_classifier(backbone.name) for net, backbone in BACKBONES.items()},
     }
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from genbench.config import RunConfig, SamplingConfig
 from genbench.data.packed import PackedDataset, Split
 from genbench.errors import GenbenchError, NotApplicable
-from genbench.evaluate import classifier, referee
+from genbench.evaluate import classifier
 from genbench.evaluate.classifier import AttributeClassifier
 from genbench.evaluate.extractors import AttributeFeatures, Extractor, obtain_extractor
 from genbench.evaluate.generation import Generation
@@ -26,7 +26,6 @@ from genbench.evaluate.samplers import FITTED_TO, LIBRARY
 from genbench.evaluate.subjects import Real, Reconstructed, Sampled, Subject
 from genbench.images import to_float, to_uint8
 from genbench.interfaces import Dataset, Model, Posterior
-from genbench.pairing import single
 from genbench.plugins import Plugins
 from genbench.records import Scalar
 
@@ -256,10 +255,7 @@ class EvaluationContext:
         """
         if self._plugins is None:
             raise GenbenchError(f"similarity `{similarity}` can't be looked up without plugins")
-        needs = single(self._plugins, similarity).needs
-        if needs.discriminator and not referee.is_trained(self.dataset, self._cache):
-            self._say(f"training the reference discriminator of `{self.dataset.name}`, once for this data set")
-        return obtain_judge(self._plugins, similarity, self.dataset, self.device, self._cache)
+        return obtain_judge(self._plugins, similarity, self.dataset, self.device, self._cache, say=self._say)
 
     def moments(self, extractor: Extractor, subject: Subject) -> Moments:
         """Return the moments of an extractor's features of a set of images.

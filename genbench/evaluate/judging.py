@@ -12,7 +12,7 @@ from genbench.data.packed import PackedDataset
 from genbench.errors import NotApplicable
 from genbench.evaluate import referee
 from genbench.interfaces import Similarity, View
-from genbench.pairing import single
+from genbench.pairing import single, unfit
 from genbench.plugins import Plugins
 from genbench.records import Scalar
 from genbench.resolution import build_part, resolve_settings
@@ -61,6 +61,7 @@ def obtain_judge(
     cache: Path,
     given: Mapping[str, Any] | None = None,
     features: Features | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Judge:
     """Build a similarity as a judge of a data set's images.
 
@@ -68,16 +69,15 @@ def obtain_judge(
         given: its settings, where they are not the defaults.
         features: that it is shown where it needs any; else those of the data set's reference discriminator, which is
             trained where the cache has none.
+        say: is told of that training.
 
     Raises:
         NotApplicable: it needs other images, or weights that can't be had.
         GenbenchError: there is no such similarity, or it is a mixture.
     """
     spec = single(plugins, name)
-    if dataset.size < spec.needs.min_size:
-        raise NotApplicable(f"similarity `{name}` needs images of {spec.needs.min_size} px, these have {dataset.size}")
-    if spec.needs.channels not in (None, dataset.channels):
-        raise NotApplicable(f"similarity `{name}` needs {spec.needs.channels} channels, not {dataset.channels}")
+    if (obstacle := unfit(spec, dataset.channels, dataset.size)) is not None:
+        raise NotApplicable(obstacle.message)  # what a run's images are like can't be mended afterwards
     distribution, version = plugins.origin("similarities", name)
     settings = resolve_settings(plugins, spec, given or {})
     similarity: Similarity = build_part(plugins, spec, settings).to(device).eval()
@@ -85,10 +85,10 @@ def obtain_judge(
     facts |= {f"similarity_{key}": value for key, value in {**settings, **similarity.facts}.items()}
     if not spec.needs.discriminator:
         return Judge(similarity, facts=facts)
-    shown = features or _reference(dataset, device, cache)
+    shown = features or _reference(dataset, device, cache, say)
     return Judge(similarity, shown, {**facts, **shown.facts})
 
 
-def _reference(dataset: PackedDataset, device: torch.device, cache: Path) -> Features:
-    discriminator, weights = referee.obtain(dataset, device, cache)
+def _reference(dataset: PackedDataset, device: torch.device, cache: Path, say: Callable[[str], None]) -> Features:
+    discriminator, weights = referee.obtain(dataset, device, cache, say)
     return Features(lambda images: discriminator(images).features, referee.facts(weights))

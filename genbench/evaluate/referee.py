@@ -5,7 +5,7 @@ from a seed of its own, on the training split; its hash stands in the protocol o
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -57,10 +57,13 @@ class Referee(Model):
         return self.game.gradients(batch)
 
 
-def obtain(dataset: PackedDataset, device: torch.device, cache: Path) -> tuple[Discriminator, str]:
+def obtain(
+    dataset: PackedDataset, device: torch.device, cache: Path, say: Callable[[str], None] = lambda _: None
+) -> tuple[Discriminator, str]:
     """Return the data set's reference discriminator, in eval mode, and the SHA-256 of its weights.
 
-    It is trained where the cache has none; of concurrent runs, one trains, and one that was killed is gone on with.
+    It is trained where the cache has none, which `say` is told; of concurrent runs, one trains, and one that was killed
+    is gone on with.
 
     Raises:
         GenbenchError: its training diverged.
@@ -74,16 +77,11 @@ def obtain(dataset: PackedDataset, device: torch.device, cache: Path) -> tuple[D
         if _is_trained(folder, config):
             load_weights(folder.checkpoint_path, model, config.hash())
         else:
+            say(f"training the reference discriminator of `{dataset.name}`: once, {IMAGES:,} images")
             _train(model, dataset, config, folder, device)
     discriminator = model.networks["discriminator"].eval().requires_grad_(False)
     assert isinstance(discriminator, Discriminator)  # noqa: S101 - for the type checker: the blueprint builds it
     return discriminator, weights_sha256(discriminator)
-
-
-def is_trained(dataset: PackedDataset, cache: Path) -> bool:
-    """Say whether the cache has a data set's reference discriminator."""
-    config = recipe(dataset)
-    return _is_trained(_folder(dataset, config, cache), config)
 
 
 def recipe(dataset: PackedDataset) -> RunConfig:
