@@ -5,11 +5,24 @@ from hashlib import sha256
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+    model_validator,
+)
 
 from genbench.errors import GenbenchError
+from genbench.specs import ADDED_LATER
 
 Settings = dict[str, Any]
+
+NetworkKind = Literal["conv", "mlp", "conv-leaky", "mlp-leaky", "conv4"]
+CONVOLUTIONAL: tuple[NetworkKind, ...] = ("conv", "conv-leaky", "conv4")
 
 SMALLEST, LARGEST = 16, 256
 """Sides in pixels of the images that the convolutional networks take."""
@@ -46,24 +59,40 @@ class NetworkConfig(Frozen):
     """The networks that every model of a comparison shares.
 
     Attributes:
-        kind: `conv` (Larsen et al. 2016, table 1) or `mlp`.
-        width: factor on every channel count of the paper.
+        kind: `conv` (Larsen et al. 2016, table 1), the same with biases and LeakyReLU (`conv-leaky`), four 4×4
+            convolutions (`conv4`), an MLP with batch-norm (`mlp`) or one with dropout (`mlp-leaky`).
+        width: factor on every number of channels or units.
         latent_size: dimensions of z.
         encoder_hidden: units of the encoder's fully connected layer at width 1: 2048 in the paper, 1024 in its code.
+            Of `conv` and `conv-leaky`; the others refuse it, but for `mlp`, which makes nothing of it: there are runs
+            of it that have it set.
     """
 
-    kind: Literal["conv", "mlp"] = "conv"
+    kind: NetworkKind = "conv"
     width: Annotated[float, Field(gt=0, le=8)] = 1.0
     latent_size: Annotated[int, Field(ge=1, le=65536)] = 128
     encoder_hidden: Annotated[int, Field(ge=1, le=65536)] = 2048
 
+    @model_validator(mode="after")
+    def _has_a_hidden_layer(self) -> "NetworkConfig":
+        usual = type(self).model_fields["encoder_hidden"].default
+        if self.kind in ("conv4", "mlp-leaky") and self.encoder_hidden != usual:
+            raise ValueError(
+                f"`encoder_hidden` is {self.encoder_hidden}, but the encoder of `{self.kind}` has no such layer"
+            )
+        return self
+
     def check_size(self, size: int) -> None:
         """Raise a GenbenchError where these networks take no images of that side in pixels."""
-        if self.kind == "conv" and not SMALLEST <= size <= LARGEST:
+        if self.kind in CONVOLUTIONAL and not SMALLEST <= size <= LARGEST:
             raise GenbenchError(
                 f"convolutional networks take images of {SMALLEST} to {LARGEST} px, not {size}",
                 "choose another --size, or -s network.kind=mlp",
             )
+
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+_TEXT_FOR_NONE = BeforeValidator(lambda value: None if value == "none" else value)
 
 
 class TrainingConfig(Frozen):
@@ -74,7 +103,15 @@ class TrainingConfig(Frozen):
         batch_size: images a step.
         optimiser: for every network alike: `rmsprop` with decay 0.99 and bias correction, or `adam` with β 0.5, 0.999.
         learning_rate: for every network alike.
+        learning_rate_end: what it falls to by the end of the budget, as start - t^power·(start - end) where t is the
+            part of the budget seen before a step; None (or the text `none`) for a rate that stays.
+        learning_rate_power: of t; under 1 the rate falls most at first.
+        discriminator_learning_rate: of the network `discriminator`, instead of `learning_rate`; it falls in proportion.
+        weight_decay: times each weight, added to its gradient (L2); biases, and batch-norm's parameters, don't decay.
         flip: whether each image is mirrored with probability one half.
+        flip_whole_batches: with `flip`: all images of a batch are mirrored, or none.
+        augmentation: `larsen2016` changes each image a little, every time anew: place, size, angle, gamma, contrast and
+            hue, as the code of Larsen et al. 2016 does (`genbench.data.augmentation`).
         similarity_weight: factor on the similarity; or `auto`: such that its gradient at the reconstruction has
             the norm that the Gaussian pixel likelihood's has, measured on the first batches; or `calibrated`: at each
             step the inverse of the variance that makes the batch likeliest, the similarity read as a Gaussian's.
@@ -87,11 +124,39 @@ class TrainingConfig(Frozen):
     images: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
     optimiser: Literal["rmsprop", "adam"] = "rmsprop"
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-4
+    learning_rate: Rate = 3e-4
+    learning_rate_end: Annotated[Annotated[float, Field(ge=0, le=1)] | None, _TEXT_FOR_NONE, ADDED_LATER] = None
+    learning_rate_power: Annotated[float, Field(gt=0, le=10), ADDED_LATER] = 1.0
+    discriminator_learning_rate: Annotated[Rate | None, _TEXT_FOR_NONE, ADDED_LATER] = None
+    weight_decay: Annotated[float, Field(ge=0, le=1), ADDED_LATER] = 0.0
     flip: bool = False
+    flip_whole_batches: Annotated[bool, ADDED_LATER] = False
+    augmentation: Annotated[Literal["none", "larsen2016"], ADDED_LATER] = "none"
     similarity_weight: Annotated[float, Field(gt=0)] | Literal["auto", "calibrated"] = "auto"
     precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
     batch_norm: Literal["synchronised", "local"] = "synchronised"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainingConfig":
+        if self.learning_rate_end is None and self.learning_rate_power != 1:
+            raise ValueError(
+                f"`learning_rate_power` is {self.learning_rate_power:g}, but without `learning_rate_end` the rate "
+                "stays: give an end, or leave out the power"
+            )
+        if self.learning_rate_end is not None and self.learning_rate_end > self.learning_rate:
+            raise ValueError(
+                f"`learning_rate_end` is {self.learning_rate_end:g}, expected no more than `learning_rate`, "
+                f"{self.learning_rate:g}"
+            )
+        if self.flip_whole_batches and not self.flip:
+            raise ValueError("`flip_whole_batches` is on, but `flip` is off, so nothing is mirrored: set both, or none")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields, written = type(self).model_fields, dump(self)
+        later = {name: field.default for name, field in fields.items() if ADDED_LATER in field.metadata}
+        return {name: value for name, value in written.items() if name not in later or value != later[name]}
 
 
 class SamplingConfig(Frozen):

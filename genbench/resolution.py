@@ -24,7 +24,7 @@ from genbench.config import (
 )
 from genbench.errors import GenbenchError, did_you_mean
 from genbench.plugins import Plugins
-from genbench.specs import DatasetSpec, EvaluatorSpec, ModelSpec, Spec
+from genbench.specs import ADDED_LATER, DatasetSpec, EvaluatorSpec, ModelSpec, Spec
 
 Config = TypeVar("Config", bound=BaseModel)
 Values = dict[str, Any]
@@ -116,13 +116,23 @@ def resolve(plugins: Plugins, request: RunRequest) -> RunConfig:
         seed=request.seed,
     )
     network.check_size(config.dataset.size)
+    _check_training(config.training, plugins, model)
     return config
+
+
+def _check_training(training: TrainingConfig, plugins: Plugins, model: ModelSpec) -> None:
+    if training.discriminator_learning_rate is not None and not model.discriminator:
+        able = [spec.name for spec in plugins.specs("models") if spec.discriminator]
+        raise GenbenchError(
+            f"setting `training.discriminator_learning_rate`: model `{model.name}` has no discriminator",
+            f"leave it out; models with one: {', '.join(able) or 'none installed'}",
+        )
 
 
 def _model_settings(plugins: Plugins, model: ModelSpec, similarity: Component | None, given: Values) -> Values:
     """Return all settings of a model, and tell one of the similarity apart from one that nothing has."""
     if similarity is not None and (shared := given.keys() & similarity.settings.keys()):
-        for key in sorted(shared - resolve_settings(plugins, model, {}).keys()):
+        for key in sorted(shared - set(_setting_names(plugins, model))):
             raise GenbenchError(
                 f"`{model.name}` has no setting `{key}`, but `{similarity.name}` has",
                 f"write -s similarity.{key}={given[key]}",
@@ -137,7 +147,7 @@ def build_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> A
         GenbenchError: an unknown setting, or a value of the wrong type or out of range.
     """
     cls: Any = plugins.resolve(spec.settings) if spec.settings else None
-    names = [field.name for field in fields(cls)] if cls else []
+    names = _setting_names(plugins, spec)
     for key in values:
         if key not in names:
             guess = did_you_mean(key, names)
@@ -156,6 +166,11 @@ def build_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> A
     return settings
 
 
+def _setting_names(plugins: Plugins, spec: Spec) -> list[str]:
+    cls: Any = plugins.resolve(spec.settings) if spec.settings else None
+    return [field.name for field in fields(cls)] if cls else []
+
+
 @cache
 def _adapter(cls: type) -> TypeAdapter[Any]:
     """Return what validates a settings class; building it takes most of the time, and a suite resolves thousands."""
@@ -170,9 +185,12 @@ def build_part(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> Any:
 
 
 def resolve_settings(plugins: Plugins, spec: Spec, values: Mapping[str, Any]) -> Values:
-    """Return all settings of a spec, defaults filled in, as plain data."""
+    """Return all settings of a spec, defaults filled in, as plain data; without later ones that have their default."""
     settings = build_settings(plugins, spec, values)
-    return {} if settings is None else asdict(settings)
+    if settings is None:
+        return {}
+    later = {field.name: field.default for field in fields(settings) if ADDED_LATER.items() <= field.metadata.items()}
+    return {name: value for name, value in asdict(settings).items() if name not in later or value != later[name]}
 
 
 def by_section(settings: Sequence[str]) -> dict[str, Values]:
@@ -346,7 +364,8 @@ def _invalid(error: ValidationError, where: str, hint: str) -> GenbenchError:
         return GenbenchError(f"{where} has no setting `{place}`", hint)
     if first["type"] == "missing":
         return GenbenchError(f"{where}: setting `{place}` has no value and no default", hint)
-    message = first["msg"][0].lower() + first["msg"][1:]
+    said = first["msg"].removeprefix("Value error, ")
+    message = said[0].lower() + said[1:]
     if not place:  # the class's own check of its settings taken together
         return GenbenchError(f"{where}: {message}", hint)
     return GenbenchError(f"{where}: setting `{place}` is {first['input']!r}: {message}", hint)

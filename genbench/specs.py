@@ -1,13 +1,21 @@
 """The frozen declarations that plugins yield; nothing here imports torch, so listing stays fast."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 from genbench.errors import GenbenchError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+ADDED_LATER: Mapping[str, bool] = MappingProxyType({"genbench.added_later": True})
+"""Marks a setting that was added once runs had been recorded: in a settings class `field(default=0.0,
+metadata=ADDED_LATER)`, in `TrainingConfig` a part of its `Annotated`. Where it has its default, which must never
+change, it is left out of a run's configuration, so that runs of before keep their hash, their folder and their row of a
+leaderboard."""
 
 _WORDS: dict[Any, str] = {
     str: "text",

@@ -1,7 +1,7 @@
 """Evaluators that break one promise each, for the tests of the kit."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -14,12 +14,13 @@ from genbench.evaluate.context import EvaluationContext
 from genbench.images import to_float
 from genbench.interfaces import Evaluator
 from genbench.records import Check, Score, Sheet
+from genbench.specs import ADDED_LATER
 
 
 @dataclass(frozen=True)
 class Settings:
     power: float = 1.0
-    channel: Literal["all", "first"] = "all"
+    channel: Literal["all", "first"] = field(default="all", metadata=ADDED_LATER)
     weights: str = ""
 
 

@@ -1,7 +1,7 @@
 """`RunConfig`: closed, immutable, and hashed over all that can move the weights."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -14,17 +14,19 @@ from genbench.config import (
     EvaluationConfig,
     EvaluatorConfig,
     NetworkConfig,
+    NetworkKind,
     RunConfig,
     SamplingConfig,
     TrainingConfig,
 )
+from genbench.specs import ADDED_LATER
 
 BASE = RunConfig(
     model=Component(name="vaegan", settings={"gamma": 0.01, "saturating": False}),
     similarity=Component(name="dis-l", settings={"layer": "default"}),
     dataset=DataConfig(name="toyfaces", settings={"count": 256}, size=32),
     network=NetworkConfig(),
-    training=TrainingConfig(images=1000),
+    training=TrainingConfig(images=1000, flip=True, learning_rate_end=1e-5),
     evaluation=EvaluationConfig(evaluators=(EvaluatorConfig(name="mse"),)),
 )
 
@@ -47,7 +49,14 @@ CHANGES: list[tuple[str, Any]] = [
     ("training.batch_size", 63),
     ("training.optimiser", "adam"),
     ("training.learning_rate", 2e-4),
-    ("training.flip", True),
+    ("training.learning_rate_end", 2e-5),
+    ("training.learning_rate_end", None),
+    ("training.learning_rate_power", 0.75),
+    ("training.discriminator_learning_rate", 3e-4),
+    ("training.weight_decay", 1e-5),
+    ("training.flip", False),
+    ("training.flip_whole_batches", True),
+    ("training.augmentation", "larsen2016"),
     ("training.precision", "float32"),
     ("training.batch_norm", "local"),
     ("training.similarity_weight", 1.0),
@@ -95,6 +104,46 @@ def test_what_is_scored_does_not_move_the_hash(path: str, value: Any) -> None:
     assert changed(path, value).hash() == BASE.hash()
 
 
+def test_a_run_of_before_keeps_its_hash_and_its_row() -> None:
+    """What came later is written only where it is not as it always was; the hash is one that was recorded then."""
+    before = BASE.model_copy(update={"training": TrainingConfig(images=1000)})
+    assert before.hash() == "64c9d9f1ac2c00f1f83133b8b66183ea54a52b6ec731d4d31b664ebf35b7e126"
+    known = {"images", "batch_size", "optimiser", "learning_rate", "flip", "similarity_weight", "precision"}
+    assert set(before.model_dump(mode="json")["training"]) == known | {"batch_norm"}
+
+
+def test_settings_of_training_that_came_later_have_the_defaults_that_they_came_with() -> None:
+    """With others, a run of before would be taken for one of now."""
+    fields = TrainingConfig.model_fields.items()
+    assert {name: field.default for name, field in fields if ADDED_LATER in field.metadata} == {
+        "learning_rate_end": None,
+        "learning_rate_power": 1.0,
+        "discriminator_learning_rate": None,
+        "weight_decay": 0.0,
+        "flip_whole_batches": False,
+        "augmentation": "none",
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"learning_rate_power": 0.75}, "without `learning_rate_end` the rate stays: give an end"),
+        ({"learning_rate_end": 0.1}, "`learning_rate_end` is 0.1, expected no more than `learning_rate`, 0.0003"),
+        ({"flip_whole_batches": True}, "`flip` is off, so nothing is mirrored"),
+    ],
+)
+def test_settings_of_training_that_do_nothing_together_are_refused(values: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        TrainingConfig(images=1, **values)
+
+
+def test_a_rate_that_falls_can_be_made_to_stay_by_a_word() -> None:
+    """As on a command line, over a suite or a recipe that says otherwise."""
+    words = {"images": 1, "learning_rate_end": "none", "discriminator_learning_rate": "none"}
+    assert TrainingConfig.model_validate(words) == TrainingConfig(images=1)
+
+
 def test_the_order_of_settings_does_not_move_the_hash() -> None:
     turned = changed("model.settings", {"saturating": False, "gamma": 0.01})
     assert turned.hash() == BASE.hash()
@@ -118,11 +167,15 @@ configs = st.builds(
     model=components,
     similarity=st.none() | components,
     dataset=st.builds(DataConfig, name=st.text(), size=st.integers(4, 1024)),
-    network=st.builds(NetworkConfig, kind=st.sampled_from(["conv", "mlp"]), width=st.floats(0.01, 8)),
+    network=st.builds(NetworkConfig, kind=st.sampled_from(get_args(NetworkKind)), width=st.floats(0.01, 8)),
     training=st.builds(
         TrainingConfig,
         images=st.integers(1, 10**15),
         learning_rate=st.floats(1e-300, 1),
+        learning_rate_end=st.none() | st.floats(0, 1e-300),
+        discriminator_learning_rate=st.none() | st.floats(1e-300, 1),
+        weight_decay=st.floats(0, 1),
+        augmentation=st.sampled_from(["none", "larsen2016"]),
         similarity_weight=st.just("auto") | st.floats(1e-300, 1e300),
     ),
     evaluation=st.builds(EvaluationConfig, evaluators=st.lists(evaluators, max_size=2).map(tuple)),
@@ -147,6 +200,13 @@ def test_a_configuration_survives_json(config: RunConfig) -> None:
         ("training.similarity_weight", 0.0),
         ("training.similarity_weight", "automatic"),
         ("training.batch_size", 1),  # batch-norm needs two
+        ("training.learning_rate_end", 1e-3),  # over the rate at the start
+        ("training.learning_rate_end", -1e-9),
+        ("training.learning_rate_power", 0),
+        ("training.discriminator_learning_rate", 0),
+        ("training.weight_decay", -1e-9),
+        ("training.weight_decay", float("nan")),
+        ("training.augmentation", "larsen"),
         ("dataset.size", 3),
         ("network.kind", "transformer"),
         ("seed", -1),

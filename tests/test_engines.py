@@ -12,8 +12,7 @@ from torch import Tensor
 
 from genbench import GenbenchError
 from genbench.config import NetworkConfig, TrainingConfig
-from genbench.data.batches import Batches, Resident, Streamed
-from genbench.data.order import Order
+from genbench.data.batches import Batches, Resident, Streamed, order_of
 from genbench.interfaces import Batch, Gradients, Model
 from genbench.networks import Blueprint
 from genbench.train.engine import Engine, Trainer
@@ -31,6 +30,17 @@ from genbench_vaegan.vae_dis_l import VaeDisL
 
 CPU = torch.device("cpu")
 BATCH, STEPS = 8, 12
+PLAIN = TrainingConfig(images=STEPS * BATCH, batch_size=BATCH, flip=True)
+FULL = TrainingConfig(
+    images=STEPS * BATCH,
+    batch_size=BATCH,
+    learning_rate_end=0.0,
+    discriminator_learning_rate=1e-4,
+    weight_decay=0.01,
+    flip=True,
+    flip_whole_batches=True,
+    augmentation="larsen2016",
+)
 
 
 class Recorder:
@@ -64,16 +74,20 @@ class Recorder:
         return replay
 
 
-def batches(streamed: bool = False) -> Batches:
+def batches(streamed: bool = False, training: TrainingConfig = PLAIN) -> Batches:
     images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), np.uint8)
-    order = Order(30, 3, True)
+    order = order_of(30, training, 3)
     if streamed:
         return Streamed(order, BATCH, Share(), images, None, np.arange(30), CPU)
     return Resident(order, BATCH, Share(), torch.from_numpy(images), None)
 
 
 def trainer(
-    kind: str = "vaegan", streamed: bool = False, model: type[VaeGan] = VaeGan, network: str = "conv"
+    kind: str = "vaegan",
+    streamed: bool = False,
+    model: type[VaeGan] = VaeGan,
+    network: str = "conv",
+    training: TrainingConfig = PLAIN,
 ) -> Trainer:
     small = NetworkConfig(kind=network, width=0.05, latent_size=4, encoder_hidden=64)  # type: ignore[arg-type]
     plan = Blueprint(3, 16, small, STEPS * BATCH, 3, similarity=WeightedSimilarity(DisL(DisLSettings()), 0.5))
@@ -83,8 +97,8 @@ def trainer(
         else model(plan, VaeGanSettings(margin=0.01))  # most steps are gated
     )
     built.train().to(memory_format=torch.channels_last)
-    optimisers = build_optimisers(built, TrainingConfig(images=1))
-    return Trainer(built, batches(streamed), optimisers, Ledger(CPU), "float32", 3)
+    optimisers = build_optimisers(built, training)
+    return Trainer(built, batches(streamed, training), optimisers, Ledger(CPU), "float32", 3)
 
 
 def run(engine: Engine, steps: int = STEPS) -> dict[str, Tensor]:
@@ -98,10 +112,10 @@ def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("kind", ["vaegan", "vae-dis-l"])
-def test_replayed_steps_end_with_the_weights_of_eager_ones(kind: str, streamed: bool) -> None:
+@pytest.mark.parametrize(("kind", "training"), [("vaegan", PLAIN), ("vae-dis-l", PLAIN), ("vaegan", FULL)])
+def test_replayed_steps_end_with_the_weights_of_eager_ones(kind: str, training: TrainingConfig, streamed: bool) -> None:
     recorder = Recorder()
-    replayed, eager = trainer(kind, streamed), trainer(kind, streamed)
+    replayed, eager = (trainer(kind, streamed, training=training) for _ in range(2))
     assert same(run(GraphEngine(replayed, 50, recorder)), run(Engine(eager, 50)))
     assert replayed.ledger.read() == eager.ledger.read()
     phase = ["aside"] * (WARM_UP - 1) + ["without waiting", "record"]
@@ -212,18 +226,18 @@ def test_a_network_that_can_not_be_compiled_is_told_with_what_to_do(monkeypatch:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_on_a_gpu_replayed_steps_are_the_eager_ones(precision: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "training"), [("float32", PLAIN), ("bfloat16", PLAIN), ("float32", FULL)])
+def test_on_a_gpu_replayed_steps_are_the_eager_ones(precision: str, training: TrainingConfig, tmp_path: Path) -> None:
     device = torch.device("cuda")
 
     def on_gpu() -> Trainer:
-        there = trainer()
+        there = trainer(training=training)
         there.model.to(device)
         images = there.batches.images.to(device)  # type: ignore[attr-defined]
         return Trainer(
             there.model,
             replace(there.batches, images=images),  # type: ignore[call-arg]
-            build_optimisers(there.model, TrainingConfig(images=1)),
+            build_optimisers(there.model, training),
             Ledger(device),
             precision,  # type: ignore[arg-type]
             3,

@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 
 from genbench import GenbenchError
 from genbench.config import Component, DataConfig, EvaluationConfig, NetworkConfig, RunConfig, TrainingConfig
-from genbench.data.batches import Resident
-from genbench.data.order import Order
+from genbench.data.batches import Resident, order_of
 from genbench.interfaces import Batch, Gradients, Losses, Model
 from genbench.networks import Blueprint, seeded
 from genbench.store import RunFolder
@@ -143,7 +142,7 @@ def go(
     """Train, in noise that no result may depend on."""
     generator = torch.Generator().manual_seed(4)
     images = torch.randint(0, 256, (30, 16, 16, 3), generator=generator, dtype=torch.uint8)
-    order = Order(len(images), config.seed, config.training.flip)
+    order = order_of(len(images), config.training, config.seed)
     batches = Resident(order, config.training.batch_size, Share(), images, None)
     torch.seed()
     return train(of(kind, config), batches, config, RunFolder(folder), watch or Watch(), stop)
@@ -218,6 +217,33 @@ def test_a_run_stopped_after_every_step_ends_as_if_nothing_had_been(optimiser: s
     outcomes = [go(tmp_path / "parts", config=config, stop=stop_after(1)) for _ in range(STEPS + 1)]
     assert [o.status for o in outcomes] == ["stopped"] * (STEPS - 1) + ["finished"] * 2
     assert [o.progress.images_seen for o in outcomes] == [BATCH * min(i + 1, STEPS) for i in range(STEPS + 1)]
+    assert state(tmp_path / "parts") == state(tmp_path / "whole")
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "falling": {"learning_rate_end": 1e-5},
+    "falling fast": {"learning_rate_end": 1e-5, "learning_rate_power": 0.75},
+    "discriminator": {"discriminator_learning_rate": 3e-5},
+    "decaying": {"weight_decay": 0.01},
+    "mirrored together": {"flip_whole_batches": True},
+    "augmented": {"augmentation": "larsen2016"},
+}
+
+
+def test_every_option_of_training_moves_the_weights(tmp_path: Path, whole: Callable[[str], dict[str, Any]]) -> None:
+    ends = [whole("vaegan")["tensors"]]
+    for name, training in OPTIONS.items():
+        go(tmp_path / name, config=configure(**training))
+        ends.append(state(tmp_path / name)["tensors"])
+        assert all(ends[-1] != other for other in ends[:-1]), name
+
+
+def test_with_every_option_a_stopped_run_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+    config = configure(**{key: value for training in OPTIONS.values() for key, value in training.items()})
+    go(tmp_path / "whole", config=config)
+    for _ in range(STEPS):
+        go(tmp_path / "parts", config=config, stop=stop_after(1))
+    assert read_progress(RunFolder(tmp_path / "parts").checkpoint_path) is not None
     assert state(tmp_path / "parts") == state(tmp_path / "whole")
 
 

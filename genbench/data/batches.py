@@ -1,4 +1,4 @@
-"""Training batches: uint8 images, gathered, flipped and scaled on the device, so that the device never waits for them.
+"""Training batches: uint8 images, gathered, scaled, flipped and changed on the device, which never waits for them.
 
 Where the data set fits on a GPU it lies there (`Resident`). Else, and on a CPU, its images are gathered from the mapped
 file (`Streamed`), for a GPU by a thread ahead of time, through pinned memory and a stream of its own.
@@ -13,9 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genbench.config import RunConfig
+from genbench.config import RunConfig, TrainingConfig
+from genbench.data.augmentation import change
 from genbench.data.fetching import Fetcher, Staged
-from genbench.data.order import Lately, Order
+from genbench.data.order import Epoch, Lately, Order
 from genbench.data.packed import PackedDataset
 from genbench.images import to_float
 from genbench.interfaces import Batch
@@ -61,11 +62,18 @@ class Batches(ABC):
         count = self.batch_size // self.share.of
         return images_seen + self.share.rank * count, count
 
-    def _finish(self, images: Tensor, attributes: Tensor | None, mirrored: Tensor, images_seen: int) -> Batch:
-        """Scale and flip uint8 images (B, H, W, C)."""
+    def _finish(self, images: Tensor, attributes: Tensor | None, drawn: Staged, images_seen: int) -> Batch:
+        """Scale, flip and change uint8 images (B, H, W, C).
+
+        Args:
+            drawn: which are mirrored, and how they are changed where they are.
+        """
+        mirrored, *changes = drawn
         scaled = to_float(images.permute(0, 3, 1, 2))
         if self.order.flip:
             scaled = torch.where(mirrored[:, None, None, None], scaled.flip(3), scaled)
+        for changed in changes:
+            scaled = change(scaled, changed)
         channels_last = scaled.contiguous(memory_format=torch.channels_last)
         return Batch(channels_last, None if attributes is None else attributes.float(), images_seen, self.share)
 
@@ -94,15 +102,15 @@ class Resident(Batches):
         return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
 
     def assemble(self, staged: Staged, images_seen: int) -> Batch:
-        places, mirrored = staged
+        places, *drawn = staged
         attributes = None if self.attributes is None else self.attributes[places]
-        return self._finish(self.images[places], attributes, mirrored, images_seen)
+        return self._finish(self.images[places], attributes, tuple(drawn), images_seen)
 
     def _send_epoch(self, number: int) -> Staged:
         epoch = self.order.epochs.get(number)
-        return self._send(epoch.places), self._send(epoch.mirrored)
+        return tuple(map(self._send, (epoch.places, *_drawn(epoch))))
 
-    def _send(self, array: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Tensor:
+    def _send(self, array: npt.NDArray[np.generic]) -> Tensor:
         """Copy an array to the device without waiting for what that is doing."""
         tensor = torch.from_numpy(array)
         if self.images.device.type == "cuda":
@@ -139,17 +147,29 @@ class Streamed(Batches):
         return self._fetcher.fetch(images_seen, following)
 
     def assemble(self, staged: Staged, images_seen: int) -> Batch:
-        images, mirrored, *rest = staged
-        return self._finish(images, rest[0] if rest else None, mirrored, images_seen)
+        if self.attributes is None:
+            images, *drawn = staged
+            return self._finish(images, None, tuple(drawn), images_seen)
+        images, attributes, *drawn = staged
+        return self._finish(images, attributes, tuple(drawn), images_seen)
 
     def _gather(self, images_seen: int) -> Staged:
         """Return this process's part of a batch, on the CPU."""
         wanted = self.order.slice(*self._own(images_seen))
         places = self.train[wanted.places]
-        gathered = [self.images[places], wanted.mirrored]
-        if self.attributes is not None:
-            gathered.append(self.attributes[places])
-        return tuple(map(torch.from_numpy, gathered))
+        labels = () if self.attributes is None else (self.attributes[places],)
+        return tuple(map(torch.from_numpy, (self.images[places], *labels, *_drawn(wanted))))
+
+
+def _drawn(epoch: Epoch) -> tuple[npt.NDArray[np.generic], ...]:
+    """Return what `Batches._finish` needs to know beside the images."""
+    return (epoch.mirrored,) if epoch.changes is None else (epoch.mirrored, epoch.changes)
+
+
+def order_of(count: int, training: TrainingConfig, seed: int) -> Order:
+    """Return the order in which a run sees so many training images."""
+    together = training.batch_size if training.flip_whole_batches else 1
+    return Order(count, seed, training.flip, together, training.augmentation == "larsen2016")
 
 
 def load_batches(
@@ -161,7 +181,7 @@ def load_batches(
         free_bytes: of the device's memory; None asks it.
     """
     train = data.indices("train")
-    order = Order(len(train), config.seed, config.training.flip)
+    order = order_of(len(train), config.training, config.seed)
     if device.type == "cuda" and free_bytes is None:
         free_bytes = torch.cuda.mem_get_info(device)[0]
     size = len(train) * data.images[0].nbytes

@@ -14,7 +14,7 @@ from genbench.records import Score
 from genbench.testing.evaluators_comparing import expect_alike, expect_told, moved
 from genbench.testing.evaluators_context import FEWER, SAMPLES, USUAL, Circumstances, EvaluatorSubject, Found
 from genbench.testing.evaluators_direction import direction
-from genbench.testing.evaluators_settings import alternatives
+from genbench.testing.evaluators_settings import alternatives, every_setting
 from genbench.testing.generators import other_states
 from genbench.testing.interface import CheckFailed
 
@@ -87,19 +87,20 @@ def protocol(subject: EvaluatorSubject) -> str:
 
 def settings(subject: EvaluatorSubject) -> str:
     """Check that a setting that moves a score stands in its protocol."""
-    if not subject.component.settings:
+    usual = every_setting(subject, subject.component.settings)
+    if not usual:
         raise NotApplicable("it has no settings")
     found, tried = subject.scored, []
-    for name in subject.component.settings:
+    for name, value in usual.items():
         for component in alternatives(subject, name):
             try:
                 other = subject.evaluate(USUAL, component)
             except NotApplicable:
                 continue
-            words = f"with `{name}` {component.settings[name]} instead of {subject.component.settings[name]}"
+            words = f"with `{name}` {component.settings[name]} instead of {value}"
             expect_told(found, other, words, f"put `{name}` into its protocol")
             tried.append(name)
-    untried = [name for name in subject.component.settings if name not in tried]
+    untried = [name for name in usual if name not in tried]
     if not tried:
         raise NotApplicable(f"no other value could be tried of {', '.join(untried)}")
     left = f"; not tried: {', '.join(untried)}" if untried else ""

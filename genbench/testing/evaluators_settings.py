@@ -1,30 +1,37 @@
 """Other values of an evaluator's settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from itertools import islice
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from genbench.config import EvaluatorConfig
 from genbench.errors import GenbenchError
-from genbench.resolution import resolve_settings
+from genbench.resolution import build_settings
 from genbench.testing.evaluators_context import EvaluatorSubject
 
 MOST = 3
 """Values that are tried of one setting."""
 
 
+def every_setting(subject: EvaluatorSubject, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all settings of the evaluator, also those that came later and have their default."""
+    settings = build_settings(subject.plugins, subject.spec, given)
+    return {} if settings is None else asdict(settings)
+
+
 def alternatives(subject: EvaluatorSubject, name: str) -> Iterator[EvaluatorConfig]:
-    """Yield the evaluator with some other values of one setting, none where no other can be thought of."""
+    """Yield the evaluator, all settings told, with some other values of one; none where no other can be thought of."""
     component, spec = subject.component, subject.spec
-    old = component.settings[name]
+    usual = every_setting(subject, component.settings)
 
     def accepted() -> Iterator[EvaluatorConfig]:
-        for value in _candidates(subject, name, old):
+        for value in _candidates(subject, name, usual[name]):
             try:
-                values = resolve_settings(subject.plugins, spec, component.settings | {name: value})
+                values = every_setting(subject, usual | {name: value})
             except GenbenchError:
                 continue
-            if values[name] != old:
+            if values[name] != usual[name]:
                 variant = {"variant": str(value)} if name == spec.variant else {}
                 yield component.model_copy(update={"settings": values, **variant})
 

@@ -4,11 +4,13 @@
 optimisers, and skips a step only for its own gradient scaler.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from genbench.train.schedule import Schedule
 
 EPSILON = 1e-8
 
@@ -34,20 +36,45 @@ class Averages:
         return cls(step, torch.zeros_like(parameter), torch.zeros_like(parameter))
 
 
+Moving = tuple[nn.Parameter, Tensor, Averages]
+"""A parameter, its gradient in the same memory format, and what is kept for it."""
+
+
 class Adam:
     """Kingma & Ba 2015, algorithm 1, for one network's parameters.
 
     Args:
         parameters: that it moves.
-        learning_rate: α.
+        schedule: of α.
         betas: β₁ and β₂.
+        weight_decay: times the weight, added to its gradient, where a parameter has more than one dimension: neither
+            biases nor batch-norm's parameters.
+
+    Attributes:
+        learning_rate: of the next step; a rate that falls is a 0-dim float32 tensor on the parameters' device, since a
+            recorded step reads it anew each time it is replayed.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], learning_rate: float, betas: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        schedule: Schedule,
+        betas: tuple[float, float],
+        weight_decay: float = 0.0,
+    ) -> None:
         self.parameters = list(parameters)
-        self.learning_rate = learning_rate
+        self.schedule = schedule
         self.betas = betas
+        self.weight_decay = weight_decay
+        self.learning_rate: float | Tensor = schedule.start
+        if schedule.falls:
+            self.learning_rate = torch.tensor(schedule.start, dtype=torch.float32, device=self.parameters[0].device)
         self.state: dict[int, Averages] = {}
+
+    def anneal(self, images_seen: int) -> None:
+        """Set the rate of the step that follows after so many images."""
+        if isinstance(self.learning_rate, Tensor):
+            self.learning_rate.fill_(self.schedule.rate(images_seen))
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor | None], moves: Tensor) -> None:
@@ -64,24 +91,37 @@ class Adam:
         ]
         if not moving:
             return
+        torch._foreach_add_([averages.step for _, _, averages in moving], moves.float())
+        stays = (~moves).float()
+        for weight_decay, part in self._by_decay(moving):
+            self._move(part, weight_decay, stays)
+
+    def _by_decay(self, moving: list[Moving]) -> Iterator[tuple[float, list[Moving]]]:
+        """Yield the parameters that decay, and those that don't: the kernel takes one factor for all of its call."""
+        if not self.weight_decay:
+            yield 0.0, moving
+            return
+        for weight_decay, decays in ((self.weight_decay, True), (0.0, False)):
+            if part := [each for each in moving if (each[0].ndim > 1) == decays]:
+                yield weight_decay, part
+
+    def _move(self, moving: list[Moving], weight_decay: float, stays: Tensor) -> None:
         parameters, laid_out, averages = map(list, zip(*moving, strict=True))
-        steps = [m.step for m in averages]
-        torch._foreach_add_(steps, moves.float())
         torch._fused_adam_(
             parameters,
             laid_out,
             [m.exp_avg for m in averages],
             [m.exp_avg_sq for m in averages],
             [],
-            steps,
+            [m.step for m in averages],
             lr=self.learning_rate,
             beta1=self.betas[0],
             beta2=self.betas[1],
-            weight_decay=0.0,
+            weight_decay=weight_decay,
             eps=EPSILON,
             amsgrad=False,
             maximize=False,
-            found_inf=(~moves).float(),  # where a gradient scaler says so, the kernel leaves everything as it is
+            found_inf=stays,  # where a gradient scaler says so, the kernel leaves everything as it is
         )
 
     def dump(self) -> dict[str, Tensor]:

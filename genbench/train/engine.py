@@ -11,7 +11,7 @@ from genbench.data.fetching import Staged
 from genbench.interfaces import Model
 from genbench.train.distributed import average
 from genbench.train.ledger import Ledger
-from genbench.train.optimisers import Optimisers, step
+from genbench.train.optimisers import Optimisers, anneal, step
 from genbench.train.precision import Precision, autocast
 
 
@@ -31,8 +31,12 @@ class Trainer:
     seed: int
 
     def prepare(self, images_seen: int) -> Staged:
-        """Do what the host has to do for a step: seed its noise, and put its images' places, or the images, there."""
+        """Do what the host has to do for a step.
+
+        Seed its noise, set its learning rates, and put its images' places, or the images, there.
+        """
         self.batches.share.seed(self.seed, "step", images_seen)
+        anneal(self.optimisers, images_seen)
         return self.batches.stage(images_seen)
 
     def execute(self, staged: Staged, images_seen: int) -> None:

@@ -8,6 +8,7 @@ from genbench.config import TrainingConfig
 from genbench.interfaces import Model
 from genbench.train.adam import Adam
 from genbench.train.gradients import Gradients, trainable
+from genbench.train.schedule import schedules
 
 Optimisers = dict[str, Adam]
 
@@ -21,12 +22,23 @@ BETAS = {
 
 
 def build_optimisers(model: Model, config: TrainingConfig) -> Optimisers:
-    """Build each network's optimiser; all are set alike."""
+    """Build each network's optimiser; all are set alike, but for a discriminator's own learning rate.
+
+    Raises:
+        GenbenchError: there is such a rate, and no discriminator.
+    """
+    rates = schedules(model, config)
     return {
-        name: Adam(parameters, config.learning_rate, BETAS[config.optimiser])
+        name: Adam(parameters, rates[name], BETAS[config.optimiser], config.weight_decay)
         for name, network in model.networks.items()
         if (parameters := trainable(network))
     }
+
+
+def anneal(optimisers: Optimisers, images_seen: int) -> None:
+    """Set the learning rates of the step that follows after so many images; the device is not waited for."""
+    for optimiser in optimisers.values():
+        optimiser.anneal(images_seen)
 
 
 def step(optimisers: Optimisers, gradients: Gradients, well: Tensor) -> None:

@@ -58,9 +58,7 @@ class WeightedSimilarity(Similarity):
             return self._weigh(real, fake)
         # The way back is not taken here, but whenever a loss is differentiated: first through the value, last through
         # what it was computed from.
-        features = {layer: _letting_tf32(values, True) for layer, values in fake.features.items()}
-        fake = View(_letting_tf32(fake.images, True), features)
-        return _letting_tf32(self._weigh(real, fake), False)
+        return _letting_tf32(self._weigh(_leading_to_tf32(real), _leading_to_tf32(fake)), False)
 
     def _weigh(self, real: View, fake: View) -> Tensor:
         with torch.autocast(real.images.device.type, enabled=False), training_in("float32"):
@@ -132,6 +130,12 @@ class _LettingTf32(torch.autograd.Function):
         matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
         matmul.allow_tf32 = cudnn.allow_tf32 = ctx.allowed
         return gradient, None
+
+
+def _leading_to_tf32(view: View) -> View:
+    """Return a view behind which the way back may compute in TF32 again: what its features were computed from."""
+    features = {layer: _letting_tf32(values, True) for layer, values in view.features.items()}
+    return View(_letting_tf32(view.images, True), features)
 
 
 def _letting_tf32(values: Tensor, allowed: bool) -> Tensor:
