@@ -44,7 +44,7 @@ from genbench_vaegan.settings import VaeDisLSettings, VaeGanSettings
 from genbench_vaegan.vae_dis_l import VaeDisL
 
 BATCH, STEPS = 8, 8
-KINDS = ("vae", "gan", "vaegan", "vae-dis-l", "calibrated")
+KINDS = ("vae", "gan", "vaegan", "vae-dis-l", "calibrated", "one-batch")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ def build(kind: str, config: RunConfig) -> Model:
             "gan": lambda: Gan(plan, GanSettings(margin=0.33)),
             "vaegan": lambda: VaeGan(plan, VaeGanSettings(margin=0.33)),
             "calibrated": lambda: VaeGan(plan, VaeGanSettings(margin=0.33)),
+            "one-batch": lambda: VaeGan(plan, VaeGanSettings(margin=0.33, one_batch=True, saturating=True)),
             "vae-dis-l": lambda: VaeDisL(plan, VaeDisLSettings(discriminator_share=0.45, margin=0.33)),
         }
         return builders[kind]().to(memory_format=torch.channels_last)

@@ -1,7 +1,7 @@
 """The GAN's costs against closed forms, and the gate's truth table."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -9,6 +9,8 @@ import torch
 from genbench.adversarial.costs import Costs, costs, cross_entropy, gates
 from genbench.adversarial.settings import AdversarialSettings
 from genbench.train.sharing import Share
+from genbench_gan.settings import GanSettings
+from genbench_vaegan.settings import VaeDisLSettings, VaeGanSettings
 
 HARD = AdversarialSettings(real_label=1.0, fake_label=0.0)
 LOG_2 = math.log(2)
@@ -49,6 +51,26 @@ def test_kinds_of_fakes_count_alike_whatever_their_number() -> None:
     assert float(both.fake) == pytest.approx(float(one.fake + other.fake) / 2)
     assert float(both.generator) == pytest.approx(float(one.generator + other.generator) / 2)
     assert float(both.real) == float(one.real)
+
+
+@pytest.mark.parametrize("saturating", [False, True])
+def test_kinds_of_fakes_add_up_where_they_should(saturating: bool) -> None:
+    """Algorithm 1 of Larsen et al. 2016: both sides pay for each kind; the gate sees what it sees otherwise."""
+    settings = replace(HARD, saturating=saturating)
+    real, fakes = logits(2, -1), {"prior": logits(1, 2), "reconstruction": logits(-2, 0)}
+    played, mean = costs(real, fakes, settings, added_up=True), costs(real, fakes, settings)
+    apart = [costs(real, {name: fake}, settings) for name, fake in fakes.items()]
+    assert float(played.discriminator) == pytest.approx(float(played.real + sum(each.fake for each in apart)))
+    assert float(played.generator) == pytest.approx(float(sum(each.generator for each in apart)))
+    assert (float(played.real), float(played.fake)) == (float(mean.real), float(mean.fake))
+    gated = replace(settings, equilibrium=float(mean.fake), margin=0.9)
+    assert [bool(m) for m in gates(played, gated, Share())] == [bool(m) for m in gates(mean, gated, Share())]
+
+
+def test_one_kind_of_fakes_is_not_added_up_in_vain() -> None:
+    with pytest.raises(ValueError, match=r"`fake_cost` is sum, but .*shown prior samples alone"):
+        VaeGanSettings(fake_cost="sum", show_reconstructions=False)
+    assert not {"fake_cost"} & {field.name for cls in (GanSettings, VaeDisLSettings) for field in fields(cls)}
 
 
 @pytest.mark.parametrize("label", [0.0, 0.1, 0.9, 1.0])

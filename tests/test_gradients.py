@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genbench.adversarial.costs import cross_entropy
-from genbench.config import NetworkConfig
+from genbench.config import NetworkConfig, NetworkKind
 from genbench.interfaces import Batch, Losses, Model, View
 from genbench.networks import Blueprint
 from genbench.train.gradients import route, trainable
@@ -25,6 +25,9 @@ from genbench_vaegan.settings import VaeDisLSettings, VaeGanSettings
 from genbench_vaegan.vae_dis_l import VaeDisL
 
 SETTINGS = VaeGanSettings(gamma=0.37, kl_weight=1.3, margin=0.0)
+TOGETHER = replace(SETTINGS, one_batch=True)
+STEP = 1e-7
+"""Of finite differences: so small that no activation of thousands crosses its kink on the way."""
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +38,12 @@ def _float64() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
-def blueprint(weight: float = 0.75, pixel: bool = False, images: int = 100) -> Blueprint:
+def blueprint(weight: float = 0.75, pixel: bool = False, images: int = 100, kind: NetworkKind = "conv") -> Blueprint:
     measure = Mse(ElementwiseSettings()) if pixel else DisL(DisLSettings())
-    network = NetworkConfig(width=0.02, latent_size=3, encoder_hidden=200)
+    if kind == "conv":
+        network = NetworkConfig(width=0.02, latent_size=3, encoder_hidden=200)
+    else:  # not so narrow that a layer is dead: after batch-norm all is then 0, where ReLU has a kink
+        network = NetworkConfig(kind=kind, width=0.2 if kind == "conv4" else 0.05, latent_size=3)
     return Blueprint(3, 16, network, images, 0, similarity=WeightedSimilarity(measure, weight))
 
 
@@ -59,12 +65,12 @@ def finite_difference(loss: Callable[[], Tensor], network: nn.Module, direction:
     for sign in (1, -1):
         with torch.no_grad():
             for p, d in zip(trainable(network), direction, strict=True):
-                p += sign * 1e-6 * d
+                p += sign * STEP * d
             torch.manual_seed(11)
             values.append(float(loss()))
             for p, d in zip(trainable(network), direction, strict=True):
-                p -= sign * 1e-6 * d
-    return (values[0] - values[1]) / 2e-6
+                p -= sign * STEP * d
+    return (values[0] - values[1]) / (2 * STEP)
 
 
 MODELS = {
@@ -75,6 +81,24 @@ MODELS = {
     "vaegan, saturating": lambda: VaeGan(blueprint(), replace(SETTINGS, saturating=True)),
     "vaegan, pixel": lambda: VaeGan(blueprint(pixel=True), SETTINGS),
     "vaegan, prior only": lambda: VaeGan(blueprint(), replace(SETTINGS, show_reconstructions=False)),
+    "vaegan, added up": lambda: VaeGan(blueprint(), replace(SETTINGS, fake_cost="sum")),
+    "vaegan, added up, saturating": lambda: VaeGan(blueprint(), replace(SETTINGS, fake_cost="sum", saturating=True)),
+    "vaegan, one batch": lambda: VaeGan(blueprint(), TOGETHER),
+    "vaegan, one batch, saturating": lambda: VaeGan(blueprint(), replace(TOGETHER, saturating=True)),
+    "vaegan, one batch, pixel": lambda: VaeGan(blueprint(pixel=True), TOGETHER),
+    "vaegan, one batch, prior only": lambda: VaeGan(
+        blueprint(), replace(TOGETHER, show_reconstructions=False, saturating=True)
+    ),
+    "vaegan, one batch, added up": lambda: VaeGan(
+        blueprint(), replace(TOGETHER, fake_cost="sum", saturating=True, margin=0.35)
+    ),
+    "vaegan, conv-leaky, one batch": lambda: VaeGan(blueprint(kind="conv-leaky"), replace(TOGETHER, saturating=True)),
+    "vaegan, mlp-leaky": lambda: VaeGan(blueprint(kind="mlp-leaky"), SETTINGS),
+    "vaegan, mlp-leaky, one batch": lambda: VaeGan(blueprint(kind="mlp-leaky"), TOGETHER),
+    "vaegan, conv4": lambda: VaeGan(blueprint(kind="conv4"), SETTINGS),
+    "vae-dis-l, mlp-leaky": lambda: VaeDisL(
+        blueprint(images=1, kind="mlp-leaky"), VaeDisLSettings(discriminator_share=0.1, margin=0.0)
+    ),
     "vae-dis-l, first part": lambda: VaeDisL(blueprint(), VaeDisLSettings(discriminator_share=0.99, margin=0.0)),
     "vae-dis-l, second part": lambda: VaeDisL(
         blueprint(images=1), VaeDisLSettings(discriminator_share=0.1, margin=0.0)
@@ -152,6 +176,55 @@ def test_algorithm_1_derived_separately() -> None:
         torch.testing.assert_close(found[name], expected, rtol=1e-9, atol=1e-12, msg=name)
 
 
+@pytest.mark.parametrize("show", [False, True])
+def test_real_and_generated_images_in_one_batch_derived_separately(show: bool) -> None:
+    """The minimax game of the authors' code: the decoder gets the negative of all of the discriminator's cost."""
+    settings = replace(TOGETHER, saturating=True, show_reconstructions=show)
+    model = VaeGan(blueprint(), settings).train()
+    encoder, decoder, discriminator = model.networks.values()
+    found = gradients(model)
+
+    def forward(cut: bool) -> tuple[Tensor, Tensor, Tensor]:
+        torch.manual_seed(11)
+        posterior = encoder(batch().images)
+        latents = posterior.sample()
+        noise = torch.randn_like(latents)
+        return posterior.kl().mean(), decoder(latents.detach() if cut else latents), decoder(noise)
+
+    def like(reconstruction: Tensor) -> Tensor:
+        layer = discriminator(torch.cat([reconstruction, batch().images])).features["down3"]
+        return 0.75 * 0.5 * (layer[4:] - layer[:4]).square().flatten(1).sum(1).mean()
+
+    def game(reconstruction: Tensor, prior: Tensor) -> Tensor:
+        shown = [batch().images, prior, *([reconstruction] if show else [])]
+        logits = discriminator(torch.cat(shown)).logits
+        return cross_entropy(logits[:4], 0.9) + cross_entropy(logits[4:], 0.0)
+
+    def gradient_of(loss: Tensor, network: nn.Module) -> Tensor:
+        (*own,) = torch.autograd.grad(loss, trainable(network), allow_unused=True)
+        return torch.cat([g.flatten() for g in own if g is not None])
+
+    kl, reconstruction, _ = forward(cut=False)
+    encoders = gradient_of(1.3 * kl + like(reconstruction), encoder)
+    _, reconstruction, prior = forward(cut=True)
+    decoders = gradient_of(0.37 * like(reconstruction) - game(reconstruction, prior), decoder)
+    _, reconstruction, prior = forward(cut=True)
+    discriminators = gradient_of(game(reconstruction.detach(), prior.detach()), discriminator)
+    for name, expected in {"encoder": encoders, "decoder": decoders, "discriminator": discriminators}.items():
+        torch.testing.assert_close(found[name], expected, rtol=1e-9, atol=1e-12, msg=name)
+    apart = gradients(VaeGan(blueprint(), replace(settings, one_batch=False)).train())
+    assert not any(torch.allclose(apart[name], found[name], rtol=1e-3) for name in found)
+
+
+@pytest.mark.parametrize("saturating", [False, True])
+@pytest.mark.parametrize("show", [False, True])
+def test_in_evaluation_mode_one_batch_changes_nothing(saturating: bool, show: bool) -> None:
+    settings = replace(SETTINGS, saturating=saturating, show_reconstructions=show)
+    together, apart = (gradients(VaeGan(blueprint(), replace(settings, one_batch=one)).eval()) for one in (True, False))
+    for name, expected in apart.items():
+        torch.testing.assert_close(together[name], expected, rtol=1e-9, atol=1e-12, msg=name)
+
+
 def test_similarity_never_reaches_the_discriminator() -> None:
     light, heavy = (gradients(VaeGan(blueprint(weight), SETTINGS).train()) for weight in (1.0, 1000.0))
     torch.testing.assert_close(light["discriminator"], heavy["discriminator"], rtol=0, atol=0)
@@ -201,8 +274,9 @@ def test_vae_dis_l_trains_its_discriminator_first_and_then_holds_it() -> None:
         assert torch.equal(value, state[key]), f"{key} moved: batch-norm must stand still too"
 
 
-def test_views_are_what_the_losses_compare() -> None:
-    model = VaeGan(blueprint(1.0), SETTINGS).train()
+@pytest.mark.parametrize("settings", [SETTINGS, TOGETHER], ids=["each", "together"])
+def test_views_are_what_the_losses_compare(settings: VaeGanSettings) -> None:
+    model = VaeGan(blueprint(1.0), settings).train()
     torch.manual_seed(11)
     logged = model.losses(batch()).log["like"]
     torch.manual_seed(11)

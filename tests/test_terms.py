@@ -25,8 +25,10 @@ def vaegan(settings: VaeGanSettings) -> tuple[VaeGan, Batch]:
 
 @pytest.mark.parametrize("saturating", [False, True])
 @pytest.mark.parametrize("show", [False, True])
-def test_the_terms_of_vaegan_add_up_to_its_decoders_loss(saturating: bool, show: bool) -> None:
-    model, batch = vaegan(VaeGanSettings(gamma=0.37, saturating=saturating, show_reconstructions=show))
+@pytest.mark.parametrize("together", [False, True])
+def test_the_terms_of_vaegan_add_up_to_its_decoders_loss(saturating: bool, show: bool, together: bool) -> None:
+    settings = VaeGanSettings(gamma=0.37, saturating=saturating, show_reconstructions=show, one_batch=together)
+    model, batch = vaegan(settings)
     torch.manual_seed(11)
     losses = model.losses(batch)
     torch.manual_seed(11)

@@ -18,10 +18,10 @@ class Costs(NamedTuple):
     """Both sides' costs of one batch, scalars in nats per image.
 
     Attributes:
-        discriminator: -L_GAN: the cost on real images plus the mean cost over the kinds of generated ones.
+        discriminator: -L_GAN: the cost on real images plus that on the kinds of generated ones, their mean or sum.
         generator: what whoever made the generated images minimises.
         real: the discriminator's cost on real images.
-        fake: the discriminator's mean cost on generated images.
+        fake: the discriminator's mean cost on generated images, whichever of both counts.
     """
 
     discriminator: Tensor
@@ -35,15 +35,22 @@ def cross_entropy(logits: Tensor, label: float) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
 
-def costs(real: Tensor, fakes: Mapping[str, Tensor], settings: AdversarialSettings) -> Costs:
-    """Return both sides' costs for logits on real images and on each kind of generated ones, all (N,)."""
+def costs(real: Tensor, fakes: Mapping[str, Tensor], settings: AdversarialSettings, *, added_up: bool = False) -> Costs:
+    """Return both sides' costs for logits on real images and on each kind of generated ones, all (N,).
+
+    Args:
+        added_up: whether those on kinds of generated images add up, as in Algorithm 1 of Larsen et al. 2016; else their
+            mean counts.
+    """
+    over_kinds = torch.sum if added_up else torch.mean
     real_cost = cross_entropy(real, settings.real_label)
-    fake_cost = torch.stack([cross_entropy(logits, settings.fake_label) for logits in fakes.values()]).mean()
+    by_kind = torch.stack([cross_entropy(logits, settings.fake_label) for logits in fakes.values()])
+    fake_cost = over_kinds(by_kind)
     if settings.saturating:
         generator = -fake_cost
     else:
-        generator = torch.stack([cross_entropy(logits, 1.0) for logits in fakes.values()]).mean()
-    return Costs(real_cost + fake_cost, generator, real_cost, fake_cost)
+        generator = over_kinds(torch.stack([cross_entropy(logits, 1.0) for logits in fakes.values()]))
+    return Costs(real_cost + fake_cost, generator, real_cost, by_kind.mean())
 
 
 def gates(played: Costs, settings: AdversarialSettings, share: Share) -> tuple[Tensor, Tensor]:

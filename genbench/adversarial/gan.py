@@ -59,9 +59,10 @@ def play(
 ) -> tuple[Own, tuple[Tensor, ...]]:
     """Return the discriminator's gradient of its own cost, and the gradient of the generator's in what it was shown.
 
-    In the minimax game the generator's cost is the negative of the discriminator's on generated images, so one backward
-    pass gives both. Of the non-saturating cost it does not: batch-norm couples a batch's images, so the two are not
-    multiples of each other.
+    In the minimax game the generator's cost is the negative of all that it can move in the discriminator's: the part on
+    generated images, and where these share a batch with real ones the other part, too. So one backward pass gives both.
+    Of the non-saturating cost it does not: batch-norm couples a batch's images, so the two are not multiples of each
+    other.
     """
     parameters = trainable(discriminator)
     if settings.saturating:

@@ -15,8 +15,8 @@ from genbench_similarities.settings import (
 )
 
 LAYERS = {"default": ("down3", "hidden2"), "first": ("down1", "hidden1")}
-"""Names that fit any discriminator: Dis_l of the paper, the third strided convolution, and the first one; in an MLP,
-their nearest kin."""
+"""Names that fit the discriminator of any architecture: Dis_l of the paper, the third strided convolution, and the
+first one; in an MLP, their nearest kin."""
 
 
 class Elementwise(Similarity):

@@ -40,7 +40,8 @@ class DisLSettings(ElementwiseSettings):
     layer: Annotated[
         str,
         "layer of the discriminator; `default` is `down3`, its third strided convolution, `first` is `down1`; "
-        "of an MLP, `hidden2` and `hidden1`",
+        "of an MLP, `hidden2` and `hidden1`; `down3-act` and so on come after batch-norm and activation, `logit` is "
+        "the verdict",
     ] = "default"
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from genbench.adversarial.costs import Costs, costs, gates
 from genbench.adversarial.gan import cut, play
 from genbench.interfaces import Batch, Gradients, Losses, Model, Posterior, Similarity, View
-from genbench.networks import Blueprint, Discrimination
+from genbench.networks import Blueprint, Discrimination, parted
 from genbench.train.gradients import detached, differentiate, gradient_in, trainable
 from genbench_vaegan.settings import VaeGanSettings
 
@@ -21,6 +21,16 @@ class _Made:
     posterior: Posterior
     reconstruction: Tensor
     prior: Tensor
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the discriminator says: real images and reconstructions for the similarity, and the logits of the game."""
+
+    real: View
+    reconstruction: View
+    on_real: Tensor
+    on_fakes: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,11 @@ class VaeGan(Model):
 
     The encoder minimises KL + L_like, the decoder γ·L_like - L_GAN, the discriminator L_GAN on real, reconstructed and
     prior images, where L_like is the run's similarity: of discriminator features (`dis-l`), of pixels, or any other.
+
+    With `one_batch` two batches pass the discriminator, as in the authors' code: reconstructions with real images for
+    the similarity, and generated with real images for the GAN. Both move the one set of running statistics, where the
+    authors' copy for the similarity has its own. In the minimax game the decoder's cost is then the whole negative of
+    the discriminator's: by batch-norm the verdict on real images depends on generated ones, too.
     """
 
     similarity: Similarity
@@ -89,6 +104,13 @@ class VaeGan(Model):
     def phase(self, images_seen: int) -> str:
         return "whole"
 
+    def views(self, batch: Batch) -> tuple[View, View]:
+        if not self.settings.one_batch:
+            return super().views(batch)
+        posterior = self.encode(batch)
+        latents = posterior.sample(batch.noise(posterior.mean.shape[1]))
+        return self._compare(batch.images, cut(self.decode(latents)))
+
     def features(self, images: Tensor) -> Mapping[str, Tensor]:
         judged: Discrimination = self.networks["discriminator"](images)
         return judged.features
@@ -97,23 +119,20 @@ class VaeGan(Model):
         encoder, decoder, _ = self.networks.values()
         size = self.blueprint.network.latent_size
         posterior = encoder(batch.images)
-        # Each kind of image has a pass of its own through decoder and discriminator: batch-norm that mixes
-        # reconstructions and prior samples learns statistics that fit neither in evaluation mode.
+        # Each kind of image has a pass of its own through the decoder: batch-norm that mixes reconstructions and prior
+        # samples learns statistics that fit neither in evaluation mode.
         reconstruction = decoder(posterior.sample(batch.noise(size)))
         return _Made(posterior, reconstruction, decoder(batch.noise(size)))
 
     def _judge(self, batch: Batch, made: _Made, reconstruction: Tensor, prior: Tensor) -> _Judged:
         """Compute every loss of images that are, or are cut off from, what was made."""
-        discriminator = self.networks["discriminator"]
-        on_real, on_reconstruction, on_prior = map(discriminator, (batch.images, reconstruction, prior))
-        like = self.similarity(
-            View(batch.images, on_real.features), View(reconstruction, on_reconstruction.features)
-        ).mean()
+        look = self._look_at_both if self.settings.one_batch else self._look_at_each
+        seen = look(batch.images, reconstruction, prior)
+        like = self.similarity(seen.real, seen.reconstruction).mean()
         kl = made.posterior.kl().mean()
-        fakes = {"prior": on_prior.logits}
-        if self.settings.show_reconstructions:
-            fakes["reconstruction"] = on_reconstruction.logits
-        played = costs(on_real.logits, fakes, self.settings)
+        played = costs(seen.on_real, seen.on_fakes, self.settings, added_up=self.settings.fake_cost == "sum")
+        if self.settings.one_batch and self.settings.saturating:
+            played = played._replace(generator=-played.discriminator)
         decoder_moves, discriminator_moves = gates(played, self.settings, batch.share)
         losses = Losses(
             of={
@@ -125,3 +144,32 @@ class VaeGan(Model):
             gates={"decoder": decoder_moves, "discriminator": discriminator_moves},
         )
         return _Judged(like, kl, played, losses)
+
+    def _look_at_each(self, images: Tensor, reconstruction: Tensor, prior: Tensor) -> _Seen:
+        """Pass each kind of image through the discriminator by itself."""
+        discriminator = self.networks["discriminator"]
+        on_real, on_reconstruction, on_prior = map(discriminator, (images, reconstruction, prior))
+        fakes = {"prior": on_prior.logits}
+        if self.settings.show_reconstructions:
+            fakes["reconstruction"] = on_reconstruction.logits
+        views = View(images, on_real.features), View(reconstruction, on_reconstruction.features)
+        return _Seen(*views, on_real.logits, fakes)
+
+    def _look_at_both(self, images: Tensor, reconstruction: Tensor, prior: Tensor) -> _Seen:
+        """Pass real and generated images through the discriminator together, for the similarity and for the GAN."""
+        fakes = {"prior": prior}
+        if self.settings.show_reconstructions:
+            fakes["reconstruction"] = reconstruction
+        views = self._compare(images, reconstruction)
+        on_real, *on_fakes = self._together(images, *fakes.values())
+        logits = {name: judged.logits for name, judged in zip(fakes, on_fakes, strict=True)}
+        return _Seen(*views, on_real.logits, logits)
+
+    def _compare(self, images: Tensor, reconstruction: Tensor) -> tuple[View, View]:
+        on_reconstruction, on_real = self._together(reconstruction, images)
+        return View(images, on_real.features), View(reconstruction, on_reconstruction.features)
+
+    def _together(self, *kinds: Tensor) -> list[Discrimination]:
+        """Pass kinds of images through the discriminator in one batch; return what it says of each kind."""
+        judged: Discrimination = self.networks["discriminator"](torch.cat(kinds))
+        return parted(judged, [len(images) for images in kinds])
