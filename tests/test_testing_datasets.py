@@ -145,7 +145,7 @@ def test_generated_data_sets_pass(plugins: Plugins, name: str, settings: tuple[s
     assert found["missing files"].found == "needs no files"
 
 
-@pytest.mark.parametrize("name", ["folder", "celeba", "mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("name", ["folder", "celeba", "mnist", "fashion-mnist", "cifar10", "lfw", "stl10"])
 def test_data_sets_say_what_is_missing(plugins: Plugins, name: str, data: Path) -> None:
     found = findings(plugins, name)
     assert failed(found) == {}

@@ -57,9 +57,28 @@ def genbench_datasets() -> Iterator[DatasetSpec]:
         "celeba",
         "CelebA: 202,599 aligned faces with 40 attributes, cropped as in Larsen et al. 2016",
         "genbench_datasets.celeba:Celeba",
+        "genbench_datasets.settings:CelebaSettings",
         size=64,
         width=1.0,
         images=4_000_000,
+        flip=True,
+    )
+    yield DatasetSpec(
+        "lfw",
+        "Labeled Faces in the Wild, deep-funneled: 13,233 faces of 5,749 people, nobody in two splits",
+        "genbench_datasets.lfw:Lfw",
+        "genbench_datasets.settings:LfwSettings",
+        size=64,
+        images=1_000_000,
+        flip=True,
+    )
+    yield DatasetSpec(
+        "stl10",
+        "STL-10: 113,000 photographs of which 13,000 are labelled as one of ten kinds of things",
+        "genbench_datasets.stl10:Stl10",
+        "genbench_datasets.settings:Stl10Settings",
+        size=64,
+        images=3_000_000,
         flip=True,
     )
     yield DatasetSpec(

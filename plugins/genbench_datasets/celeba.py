@@ -19,8 +19,10 @@ from PIL import Image
 
 from genbench.errors import GenbenchError
 from genbench.interfaces import DataRequest, Dataset, ImageSet
-from genbench_datasets.celeba_lists import Attributes, read_attributes, read_partition
-from genbench_datasets.pictures import crop_and_resize, decode_all, first_few, rgb
+from genbench_datasets.celeba_lists import read_attributes, read_partition
+from genbench_datasets.lists import Attributes
+from genbench_datasets.pictures import crop_and_resize, decode_all, first_few, innermost, resize, rgb
+from genbench_datasets.settings import CelebaSettings
 
 OFFICIAL_IMAGES = 202_599
 OFFICIAL_SIZE = (178, 218)
@@ -58,9 +60,12 @@ class Celeba(Dataset):
     are cropped in proportion, and noted.
     """
 
+    def __init__(self, settings: CelebaSettings | None = None) -> None:
+        self.settings = settings or CelebaSettings()
+
     def files(self, request: DataRequest) -> Sequence[Path]:
         images, attributes, partition = _locate(request)
-        return [images if images.is_file() else _innermost(images), attributes, partition]
+        return [images if images.is_file() else innermost(images), attributes, partition]
 
     def prepare(self, request: DataRequest) -> ImageSet:
         where, attribute_file, partition_file = _locate(request)
@@ -69,7 +74,7 @@ class Celeba(Dataset):
         with _pictures(where) as (present, open_picture):
             _check_complete(where, present, attributes, partition, (attribute_file, partition_file))
             names = sorted(attributes.rows)
-            decoded = decode_all(where, names, open_picture, lambda picture: _fit(picture, request.size), request)
+            decoded = decode_all(where, names, open_picture, lambda picture: self._fit(picture, request.size), request)
         kept = [names[place] for place in decoded.kept]
         return ImageSet(
             images=decoded.images,
@@ -80,13 +85,24 @@ class Celeba(Dataset):
             skipped_images=decoded.skipped,
         )
 
+    def _fit(self, picture: Image.Image, size: int) -> Image.Image:
+        box, blur = crop_box(self.settings.centre_crop), self.settings.blur
+        if picture.size == OFFICIAL_SIZE:
+            return crop_and_resize(rgb(picture), box, size, blur)
+        across, down = picture.width / OFFICIAL_SIZE[0], picture.height / OFFICIAL_SIZE[1]
+        scaled = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+        return resize(rgb(picture), size, box=scaled, blur=blur * across)
 
-def _fit(picture: Image.Image, size: int) -> Image.Image:
-    if picture.size == OFFICIAL_SIZE:
-        return crop_and_resize(rgb(picture), CROP, size)
-    across, down = picture.width / OFFICIAL_SIZE[0], picture.height / OFFICIAL_SIZE[1]
-    box = (CROP[0] * across, CROP[1] * down, CROP[2] * across, CROP[3] * down)
-    return rgb(picture).resize((size, size), Image.Resampling.BICUBIC, box=box)
+
+def crop_box(side: int) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of the central square of an official image, as torchvision's CenterCrop has it.
+
+    A side of 0 stands for the crop of Larsen et al. 2016, which lies a little lower.
+    """
+    if not side:
+        return CROP
+    left, top = (round((length - side) / 2) for length in OFFICIAL_SIZE)
+    return left, top, left + side, top + side
 
 
 def _notes(count: int, sizes: frozenset[tuple[int, int]]) -> tuple[str, ...]:
@@ -149,12 +165,7 @@ def _search(source: Path) -> _Files:
 
 
 def _holds_images(path: Path) -> bool:
-    return path.is_file() or (path.is_dir() and any(True for _ in _names_in(_innermost(path))))
-
-
-def _innermost(folder: Path) -> Path:
-    nested = folder / folder.name  # some unpackers add a level
-    return nested if nested.is_dir() else folder
+    return path.is_file() or (path.is_dir() and any(True for _ in _names_in(innermost(path))))
 
 
 def _names_in(folder: Path) -> Iterator[str]:
@@ -180,7 +191,7 @@ def _download(downloads: Path) -> str | None:
 def _pictures(where: Path) -> Iterator[tuple[set[str], Callable[[str], Image.Image]]]:
     """Open the folder or the archive: the names that are there, and how to open one."""
     if where.is_dir():
-        folder = _innermost(where)
+        folder = innermost(where)
         yield set(_names_in(folder)), lambda name: Image.open(folder / name)
         return
     try:

@@ -3,16 +3,16 @@
 import csv
 import os
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
+from genbench.data.fitting import middle_square
 from genbench.errors import GenbenchError
 from genbench.interfaces import DataRequest, Dataset, ImageSet
-from genbench_datasets.pictures import crop_and_resize, decode_all, first_few, rgb
+from genbench_datasets.pictures import decode_all, first_few, share
 from genbench_datasets.settings import FolderSettings
 
 EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
@@ -45,7 +45,11 @@ class Folder(Dataset):
         if self.settings.attributes:
             attribute_names, attributes = _read_table(self._table(source), names)
         decoded = decode_all(
-            source, names, lambda name: Image.open(source / name), lambda picture: _fit(picture, request.size), request
+            source,
+            names,
+            lambda name: Image.open(source / name),
+            lambda picture: middle_square(picture, request.size),
+            request,
         )
         return ImageSet(
             images=decoded.images,
@@ -106,36 +110,11 @@ def _splits(source: Path, names: Sequence[str]) -> npt.NDArray[np.uint8]:
             "move them into one of these folders, or out of the way",
         )
     splits = np.array([_SPLITS[top] if named else 0 for top in tops], np.uint8)
-    shares = np.array([_share(name) for name in names])
+    shares = np.array([share(name) for name in names])
     for split, low, high in ((1, 0.8, 0.9), (2, 0.9, 1.0)):
         if split not in splits:
             splits[(splits == 0) & (shares >= low) & (shares < high)] = split
     return splits
-
-
-def _share(name: str) -> float:
-    """Return a number in [0, 1) that depends on the path alone, so that other images may come and go."""
-    return int.from_bytes(sha256(name.encode("utf-8", "surrogateescape")).digest()[:6], "big") / 2**48
-
-
-def _fit(picture: Image.Image, size: int) -> Image.Image:
-    ImageOps.exif_transpose(picture, in_place=True)
-    upright = _rgb(picture)
-    side = min(upright.size)
-    left, top = (upright.width - side) // 2, (upright.height - side) // 2
-    return crop_and_resize(upright, (left, top, left + side, top + side), size)
-
-
-def _rgb(picture: Image.Image) -> Image.Image:
-    """Convert to RGB: transparency is put on white, 16-bit grey keeps its upper 8 bits."""
-    if picture.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
-    if picture.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {picture.mode}, whose range is not known")
-    if picture.has_transparency_data:
-        opaque = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
-    return rgb(picture)
 
 
 def _read_table(path: Path, names: Sequence[str]) -> tuple[tuple[str, ...], npt.NDArray[np.uint8]]:
