@@ -4,26 +4,23 @@ A suite has one or more tables `[[runs]]`, each a run or, where values are lists
 `[defaults]` holds what they share.
 """
 
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from textwrap import shorten
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from genbench.authored import at, find_file, known_files, plain, read_toml, shown, split_name, unknown_key, wrong_value
 from genbench.config import Frozen
-from genbench.errors import GenbenchError, did_you_mean, unknown_name
+from genbench.errors import GenbenchError
 from genbench.resolution import RunRequest
 
 MOST_RUNS = 1_000_000
 """A grid of more runs than this is a mistake."""
 
-_PACKAGED = Path(__file__).parent / "suites"
-_IN_REPOSITORY = Path(__file__).parent.parent / "benchmarks"
 _EXAMPLE = "see benchmarks/quick.toml for an example"
 
 # Strict, or "3" and true would count as numbers.
@@ -122,22 +119,12 @@ def find_suite(name: str) -> Path:
     Raises:
         GenbenchError: there is neither.
     """
-    path = Path(name)
-    if path.is_file():
-        return path
-    known = known_suites()
-    if name in known:
-        return known[name]
-    if path.suffix == ".toml" or len(path.parts) > 1:
-        found = "a folder, expected a TOML file" if path.is_dir() else "no such file"
-        raise GenbenchError(f"{path}: {found}", f"suites that come with genbench: {', '.join(known)}")
-    raise unknown_name("suite", name, known)
+    return find_file("suite", name, known_suites())
 
 
 def known_suites() -> dict[str, Path]:
     """Return the suites that come with genbench, by name."""
-    folder = _PACKAGED if _PACKAGED.is_dir() else _IN_REPOSITORY
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return known_files()
 
 
 def read_suite(path: Path) -> Suite:
@@ -147,14 +134,7 @@ def read_suite(path: Path) -> Suite:
         GenbenchError: it can't be read, is not TOML, has an unknown key or a value of the wrong type, or makes no runs,
             too many, or the same one twice in one table.
     """
-    try:
-        value = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors of Windows begin files by a mark
-    except OSError as error:
-        raise GenbenchError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise GenbenchError(f"{path}: not TOML: {error}", _EXAMPLE) from error
-    except RecursionError as error:
-        raise GenbenchError(f"{path}: nested too deep", _EXAMPLE) from error
+    value = read_toml(path, _EXAMPLE)
     try:
         config = SuiteConfig.model_validate(value)
     except ValidationError as error:
@@ -218,15 +198,11 @@ def _request(options: Mapping[str, Any], evaluators: tuple[str, ...] | None) -> 
         similarity_weight=None if weight is None else str(weight),
         evaluators=evaluators,
         settings=tuple(
-            f"{key.removeprefix('settings.')}={_text(value)}"
+            f"{key.removeprefix('settings.')}={plain(value)}"
             for key, value in options.items()
             if key.startswith("settings.")
         ),
     )
-
-
-def _text(value: Setting) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _invalid(path: Path, value: Mapping[str, Any], error: ValidationError) -> GenbenchError:
@@ -238,35 +214,17 @@ def _invalid(path: Path, value: Mapping[str, Any], error: ValidationError) -> Ge
     depth = 2 if in_runs else int(loc[0] == "defaults" and len(loc) > 1)
     where = f"{path}: {f'runs table {int(loc[1]) + 1}' if in_runs else loc[0]}" if depth else f"{path}"
     if first["type"] == "extra_forbidden":
-        key, known = str(loc[-1]), Runs.model_fields if depth else SuiteConfig.model_fields
-        return GenbenchError(f"{where}: unknown key `{key}`", did_you_mean(key, known) or f"known: {', '.join(known)}")
+        return unknown_key(where, str(loc[-1]), Runs.model_fields if depth else SuiteConfig.model_fields)
     if first["type"] in ("missing", "too_short"):
         return GenbenchError(f"{path}: no runs", 'a suite has at least one table: [[runs]] with model = "…"')
     if len(loc) == depth:  # a table that is none
-        return GenbenchError(f"{where} is {_shown(_found(value, loc))}, expected a table", _EXAMPLE)
+        return GenbenchError(f"{where} is {shown(at(value, loc))}, expected a table", _EXAMPLE)
     field, in_settings = str(loc[depth]), loc[depth] == "settings" and len(loc) > depth + 1
     place = loc[: depth + 1 + in_settings]
     name = ".".join(map(str, place[depth:]))
     if first["type"] == "value_error":
         return GenbenchError(f"{where}: {name}: {first['msg'].removeprefix('Value error, ')}", _EXAMPLE)
-    found = _found(value, place)
+    found = at(value, place)
     expected = "a text, a number, true, false, or a list of them" if in_settings else _EXPECTED[field]
-    hint = _EXAMPLE
-    if in_settings and isinstance(found, dict):
-        hint = f'put the whole name in quotes, as in "{place[-1]}.{next(iter(found), "…")}" = …'
-    return GenbenchError(f"{where}: {name} is {_shown(found)}, expected {expected}", hint)
-
-
-def _found(value: Any, place: tuple[int | str, ...]) -> Any:
-    for part in place:
-        value = value[part]
-    return value
-
-
-def _shown(value: Any) -> str:
-    """Return a value about as TOML has it, and no more of it than anybody reads."""
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, str | list):
-        return shorten(repr(value), 80, placeholder=" …")
-    return str(value).lower() if isinstance(value, bool) else str(value)[:80]
+    hint = split_name(str(place[-1]), found) if in_settings else None
+    return wrong_value(where, name, found, expected, hint or _EXAMPLE)

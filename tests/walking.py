@@ -26,11 +26,12 @@ from markdown import Block, Command, blocks, changed, commands, missing
 
 from genbench.cli import COMMANDS, group, main
 from genbench.cli.options import evaluator_names
+from genbench.cli.run import completed
 from genbench.plugins import Plugins
 from genbench.resolution import RunRequest, resolve
 from genbench.suite import find_suite
 
-FETCHED = ("celeba", "mnist", "fashion-mnist", "cifar10")
+FETCHED = ("celeba", "mnist", "fashion-mnist", "cifar10", "lfw", "stl10")
 """Data sets that must be fetched; `DRAWN` stands in for them."""
 
 DRAWN = "toyfaces"
@@ -162,7 +163,8 @@ def as_written(arguments: Sequence[str]) -> None:
 def request_of(params: Mapping[str, Any]) -> RunRequest:
     """Return what the options of `genbench run` ask for."""
     own = {one.name: params[one.name] for one in fields(RunRequest) if one.name != "evaluators"}
-    return RunRequest(**own, evaluators=evaluator_names(params["evaluators"]))
+    own |= {key: own[key] or "" for key in ("model", "dataset")}
+    return completed(RunRequest(**own, evaluators=evaluator_names(params["evaluators"])), params["recipe"])
 
 
 def tiny(arguments: Sequence[str]) -> list[str]:
@@ -185,7 +187,8 @@ def tiny_run(arguments: Sequence[str]) -> list[str]:
     """Return a run with its budget and networks cut down, and on drawn faces where its data must be fetched."""
     command = group.get_command(click.Context(group), "run")
     assert command is not None
-    asked = request_of(command.make_context("run", list(arguments[1:])).params)
+    params = command.make_context("run", list(arguments[1:])).params
+    asked = request_of(params)
     dataset = DRAWN if asked.dataset in FETCHED else asked.dataset
     names = re.split("[:+]", asked.similarity or "")
     needed = [spec.needs.min_size for spec in Plugins.load().specs("similarities") if spec.name in names]
@@ -194,6 +197,7 @@ def tiny_run(arguments: Sequence[str]) -> list[str]:
     added = [f"{key}={value}" for key, value in settings.items() if key not in own]
     return [
         *(dataset if word == asked.dataset else word for word in arguments),
+        *(value for key, value in (("model", asked.model), ("dataset", dataset)) if params[key] is None),
         *("--size", str(max([SIZE, *needed]))),
         *(text for key, value in RUN.items() for text in (f"--{key.replace('_', '-')}", str(value))),
         *(text for setting in added for text in ("-s", setting)),

@@ -1,13 +1,17 @@
 """`genbench list`."""
 
 from dataclasses import asdict
+from typing import Literal
 
 import click
 
+from genbench.cli import recipe_texts
 from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
 from genbench.plugins import KINDS, Declaration, Kind, Plugins
+from genbench.recipes import Recipe
 from genbench.specs import DatasetSpec, EvaluatorSpec, ExtractorSpec, ModelSpec, Needs, SimilaritySpec, Spec
 
+RECIPES: Literal["recipes"] = "recipes"
 TITLES: dict[Kind, str] = {
     "models": "Models, and the similarity that each trains with by default",
     "similarities": "Similarities, and what each needs",
@@ -18,16 +22,20 @@ TITLES: dict[Kind, str] = {
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice(KINDS), required=False)
+@click.argument("kind", type=click.Choice((*KINDS, RECIPES)), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(kind: Kind | None, *, as_json: bool) -> None:
-    """List what plugins declare: all of it, or only models, similarities, evaluators, extractors or datasets."""
+def command(kind: Kind | Literal["recipes"] | None, *, as_json: bool) -> None:
+    """List what there is: all of it, or only models, similarities, evaluators, extractors, datasets or recipes."""
     plugins = Plugins.load()
-    kinds = (kind,) if kind else KINDS
+    kinds = KINDS if kind is None else () if kind == RECIPES else (kind,)
+    recipes = recipe_texts.read_all() if kind in (None, RECIPES) else None
     if as_json:
-        print_json({k: [as_plain(d) for d in plugins.declarations(k)] for k in kinds})
+        told: dict[str, object] = {k: [as_plain(d) for d in plugins.declarations(k)] for k in kinds}
+        if recipes is not None:
+            told[RECIPES] = [recipe_texts.as_plain(recipe) for recipe in recipes]
+        print_json(told)
     else:
-        _print_tables(plugins, kinds)
+        _print_tables(plugins, kinds, recipes)
     warn_of_broken(plugins)
 
 
@@ -73,7 +81,7 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _print_tables(plugins: Plugins, kinds: tuple[Kind, ...]) -> None:
+def _print_tables(plugins: Plugins, kinds: tuple[Kind, ...], recipes: list[Recipe] | None) -> None:
     console = data_console()
     for index, kind in enumerate(kinds):
         if index:
@@ -83,6 +91,11 @@ def _print_tables(plugins: Plugins, kinds: tuple[Kind, ...]) -> None:
         columns = list(facts(declared[0].spec)) if declared else []
         console.print(TITLES[kind], style="bold")
         console.print(make_table(["name", "summary", *columns], rows, right=("width", "images")) if rows else "none")
+    if recipes is not None:
+        if kinds:
+            console.print()
+        console.print(recipe_texts.TITLE, style="bold")
+        console.print(make_table(recipe_texts.COLUMNS, [recipe_texts.row(recipe) for recipe in recipes]))
 
 
 def _summary(declaration: Declaration) -> str:

@@ -16,11 +16,12 @@ from genbench.cli.options import (
     settings_option,
     threads_option,
 )
-from genbench.cli.output import data_console, make_table, print_json, warn_of_broken
+from genbench.cli.output import data_console, make_table, print_json, print_warning, warn_of_broken
 from genbench.cli.stopping import Stop, stoppable
 from genbench.comparability import grouped
 from genbench.config import Frozen, NetworkConfig, RunConfig, SamplingConfig, TrainingConfig
 from genbench.plugins import Plugins
+from genbench.recipes import applied, find_recipe, read_recipe
 from genbench.resolution import PRESETS, RunRequest, resolve
 from genbench.train.place import Place
 
@@ -45,8 +46,14 @@ def _sections() -> str:
 
 
 @click.command(epilog=_sections())
-@click.argument("model")
-@click.argument("dataset")
+@click.argument("model", required=False)
+@click.argument("dataset", required=False)
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    help="A known implementation (see `genbench list recipes`), or a TOML file: what the command line leaves out is as "
+    "it says, MODEL and DATASET included.",
+)
 @click.option(
     "--similarity",
     metavar="NAME",
@@ -84,8 +91,9 @@ def _sections() -> str:
 @threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def run(
-    model: str,
-    dataset: str,
+    model: str | None,
+    dataset: str | None,
+    recipe: str | None,
     similarity: str | None,
     similarity_weight: str | None,
     seed: int,
@@ -115,8 +123,8 @@ def run(
     if place.local_rank == 0:
         warn_of_broken(plugins)
     request = RunRequest(
-        model=model,
-        dataset=dataset,
+        model=model or "",
+        dataset=dataset or "",
         similarity=similarity,
         similarity_weight=similarity_weight,
         seed=seed,
@@ -131,7 +139,7 @@ def run(
         settings=settings,
     )
     with place.one_voice():
-        config = resolve(plugins, request)
+        config = resolve(plugins, completed(request, recipe, tell=place.local_rank == 0))
         place.check_batch(config.training.batch_size)
 
     # Only here, once the command is known to be right, is torch worth waiting for.
@@ -156,6 +164,28 @@ def run(
             return _lead(plugins, config, around, stop, as_json)
         follow(plugins, config, around, stop)
         return 0  # how the run ended is rank 0's to tell, in its exit status as well
+
+
+def completed(request: RunRequest, recipe: str | None, *, tell: bool = False) -> RunRequest:
+    """Return a run that is asked for with what a recipe says beside, or as it is.
+
+    Args:
+        request: model and data set are empty where nothing was said.
+        recipe: its name or its file.
+        tell: whether to tell which of the recipe's settings are left out.
+
+    Raises:
+        click.UsageError: there is neither a recipe nor a model and a data set.
+        GenbenchError: there is no such recipe, or it is not sound.
+    """
+    if recipe is not None:
+        request, left_out = applied(read_recipe(find_recipe(recipe)), request)
+        if left_out and tell:
+            print_warning(f"{recipe}: of parts that you replaced, left out: {', '.join(left_out)}")
+    for name in ("model", "dataset"):
+        if not getattr(request, name):
+            raise click.UsageError(f"Missing argument '{name.upper()}'.", click.get_current_context(silent=True))
+    return request
 
 
 def _lead(plugins: Plugins, config: RunConfig, around: "Surroundings", stop: Stop, as_json: bool) -> int:

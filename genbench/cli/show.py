@@ -8,10 +8,13 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import click
 
+from genbench.authored import is_path
 from genbench.cli import list as listing
+from genbench.cli import recipe_texts
 from genbench.cli.output import data_console, make_table, print_error, print_json, warn_of_broken
 from genbench.errors import GenbenchError, did_you_mean
 from genbench.plugins import KINDS, SINGULAR, Declaration, Kind, Plugins
+from genbench.recipes import Recipe, find_recipe, known_recipes, read_recipe
 
 _PREFIXES = {
     "models": "",
@@ -55,17 +58,20 @@ class Explained:
 def command(name: str, *, as_json: bool) -> int:
     """Show what NAME stands for: its summary, where it comes from, and its settings.
 
-    NAME is a model, a similarity, an evaluator, a feature extractor or a data set; where it is several, all are shown.
+    NAME is a model, a similarity, an evaluator, a feature extractor, a data set or a recipe (its file, too); where it
+    is several, all are shown.
     """
     plugins = Plugins.load()
     found = [explain(plugins, kind, d) for kind in KINDS for d in plugins.declarations(kind) if d.spec.name == name]
-    if not found:
+    recipe = read_recipe(find_recipe(name)) if name in known_recipes() or is_path(name) else None
+    if not found and recipe is None:
         warn_of_broken(plugins)
         raise _unknown(plugins, name)
     if as_json:
-        print_json([_as_plain(explained) for explained in found])
+        own = [] if recipe is None else [{"kind": listing.RECIPES, **recipe_texts.as_plain(recipe)}]
+        print_json([*(_as_plain(explained) for explained in found), *own])
     else:
-        _print(found)
+        _print(found, recipe)
     problems = [p for explained in found for p in explained.problems]
     problems += [clash for clash in plugins.clashes() if f" `{name}` " in clash.message]
     for problem in problems:
@@ -157,7 +163,7 @@ def _finite(value: object) -> object:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _print(found: list[Explained]) -> None:
+def _print(found: list[Explained], recipe: Recipe | None) -> None:
     console = data_console()
     for index, explained in enumerate(found):
         if index:
@@ -171,6 +177,11 @@ def _print(found: list[Explained]) -> None:
                 f"Settings, as -s {_PREFIXES[explained.kind].format(explained.declaration.spec.name)}NAME=VALUE"
             )
             console.print(make_table(["name", "type", "default", "meaning"], rows))
+    if recipe is not None:
+        if found:
+            console.print()
+        for line in recipe_texts.lines(recipe, console.width):
+            console.print(line, soft_wrap=True)
 
 
 def _lines(explained: Explained) -> Iterator[str]:
@@ -201,7 +212,7 @@ def _reflow(doc: str) -> str:
 
 
 def _unknown(plugins: Plugins, name: str) -> GenbenchError:
-    known = sorted({d.spec.name for kind in KINDS for d in plugins.declarations(kind)})
+    known = sorted({d.spec.name for kind in KINDS for d in plugins.declarations(kind)} | set(known_recipes()))
     guess = did_you_mean(name, known)
     see = f"{guess} see `genbench list`" if guess else "see `genbench list`"
     return GenbenchError(f"nothing is called `{name}`", "; or ".join([see, *plugins.lacking(*KINDS)]))
