@@ -17,6 +17,12 @@ def to_uint8(images: Tensor) -> Tensor:
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+def squared_errors(real: Tensor, fake: Tensor) -> Tensor:
+    """Return the mean squared error of each reconstruction in [0, 1], (N,), of images (N, C, H, W) in [-1, 1]."""
+    # Half a difference in [-1, 1] is a difference in [0, 1].
+    return ((real - fake) / 2).square().flatten(1).mean(1)
+
+
 def grid_png(images: Tensor, columns: int) -> bytes:
     """Lay uint8 images (N, C, H, W) out in rows and return them as a PNG; the last row is filled with black."""
     count, channels, height, width = images.shape

@@ -7,17 +7,18 @@ import errno
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 from filelock import FileLock, Timeout
 
-from genbench.errors import GenbenchError
+from genbench.errors import GenbenchError, first_line
 from genbench.reading import Source, parse_record, read_limited
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def write_parts_atomic(path: Path, parts: Iterable[bytes]) -> None:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def append(path: Path, text: str) -> None:
@@ -129,7 +130,7 @@ def append(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8", newline="") as file:
             file.write(text)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 @contextmanager
@@ -156,7 +157,7 @@ def lock(folder: Path) -> Iterator[None]:
             f"{folder}: this file system has no locks", "keep the runs on a local disk (`--runs`)"
         ) from error
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     try:
         _remove_temporaries(folder)
         yield
@@ -196,6 +197,21 @@ def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
         GenbenchError: it can't be written, or a list in it holds None.
     """
     write_atomic(folder.config_path, tomli_w.dumps(_without_none(config, "config")))
+
+
+def read_config(folder: RunFolder) -> dict[str, Any]:
+    """Return the configuration of a run, ended or not, as `config.toml` has it: without what is None, and unchecked.
+
+    Raises:
+        GenbenchError: it is missing, or no TOML.
+    """
+    try:
+        return tomllib.loads(folder.config_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        told = (isinstance(error, OSError) and error.strerror) or first_line(error)
+        raise GenbenchError(
+            f"{folder.config_path}: {told}", "name a run's folder, as `genbench run` wrote it"
+        ) from error
 
 
 def read_record(path: Path) -> "Record":
@@ -265,7 +281,8 @@ def _remove_temporaries(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _unwritable(path: Path, error: OSError) -> GenbenchError:
+def unwritable(path: Path, error: OSError) -> GenbenchError:
+    """Build the error for a path that can't be written; exit code 1 where the disk is full, else 2."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = "free some space there" if full else "make its folder writable, or choose another folder"
     return GenbenchError(f"cannot write {path}: {error.strerror or error}", hint, exit_code=1 if full else 2)

@@ -20,7 +20,8 @@ from linear_edits import (
     told,
 )
 
-from genbench_evaluators.arithmetic import attribute_vectors, between_images, one_sided, strongest
+from genbench.evaluate.editing import mean_differences, one_sided
+from genbench_evaluators.arithmetic import between_images, strongest
 from genbench_evaluators.edits import edit, look, prepare
 from genbench_evaluators.uncertainty import bootstrap
 
@@ -172,7 +173,7 @@ def test_vectors_are_differences_of_means() -> None:
     latents = torch.tensor([[1.0, 5.0], [3.0, 7.0], [0.0, 1.0]], dtype=torch.float64)
     labels = torch.tensor([[1, 0, 1], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
     expected = torch.tensor([[2.0, 5.0], [0.0, 0.0], [-2.5, -4.0]], dtype=torch.float64)
-    torch.testing.assert_close(attribute_vectors(latents, labels), expected)
+    torch.testing.assert_close(mean_differences(latents, labels), expected)
     assert one_sided(labels, ("x", "y", "z")) == {"y": "none of the 3 latents has it"}
     assert one_sided(1 - labels, ("x", "y", "z")) == {"y": "each of the 3 latents has it"}
 

@@ -1,5 +1,6 @@
 """`genbench figure`: pictures of finished runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -57,16 +58,16 @@ def rate_distortion(
     click.echo(str(output))
 
 
-def form_of(output: Path) -> str:
+def form_of(output: Path, forms: Sequence[str] = FORMS) -> str:
     """Return the form that a picture's file name asks for.
 
     Raises:
-        GenbenchError: it is none of FORMS.
+        GenbenchError: it is none of those that there are.
     """
     form = output.suffix.removeprefix(".").lower()
-    if form not in FORMS:
+    if form not in forms:
         raise GenbenchError(
             f"{output}: can't draw {output.suffix or 'a file without an ending'}",
-            did_you_mean(form, FORMS) or f"endings are .{', .'.join(FORMS)}",
+            did_you_mean(form, forms) or f"endings are .{', .'.join(forms)}",
         )
     return form

@@ -56,34 +56,6 @@ class Effects:
     entanglement: Tensor
 
 
-def attribute_vectors(latents: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean latent with each attribute minus the mean without it, (A, latent_size) (Larsen et al. 2016).
-
-    A vector is zero where all latents have the attribute or none has: `one_sided` says where.
-
-    Args:
-        latents: (N, latent_size) float64.
-        labels: (N, A) in {0, 1}, float64.
-    """
-    having = labels.sum(0)
-    lacking = len(labels) - having
-    total = latents.sum(0)
-    with_it = labels.T @ latents
-    vectors = with_it / having.clamp(min=1)[:, None] - (total - with_it) / lacking.clamp(min=1)[:, None]
-    return torch.where((having > 0)[:, None] & (lacking > 0)[:, None], vectors, 0.0)
-
-
-def one_sided(labels: Tensor, names: Sequence[str]) -> dict[str, str]:
-    """Return the attributes that have no vector, each with the reason; `labels` is (N, A) in {0, 1}."""
-    count = len(labels)
-    having = labels.sum(0).tolist()
-    return {
-        name: f"{'none' if had == 0 else 'each'} of the {count} latents has it"
-        for name, had in zip(names, having, strict=True)
-        if had in (0, count)
-    }
-
-
 def random_vectors(count: int, vector: Tensor, seed: int) -> Tensor:
     """Return so many vectors of a vector's length, in directions drawn uniformly, (count, latent_size) float64."""
     generator = torch.Generator().manual_seed(seed)

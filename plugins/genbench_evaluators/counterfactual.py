@@ -16,10 +16,10 @@ from torch import Tensor
 from genbench.data.packed import Split
 from genbench.errors import NotApplicable
 from genbench.evaluate.context import EvaluationContext
+from genbench.evaluate.editing import mean_differences, one_sided
 from genbench.images import to_float
 from genbench.interfaces import Evaluator
 from genbench.records import Scalar, Score, Sheet
-from genbench_evaluators.arithmetic import attribute_vectors, one_sided
 from genbench_evaluators.counterfactual_settings import CounterfactualSettings
 from genbench_evaluators.uncertainty import BOOTSTRAPPED, resampled
 
@@ -207,7 +207,7 @@ def _plan(context: EvaluationContext, labels: Tensor, limit: int | None) -> Edit
     return Edits(
         latents=context.latents(SPLIT)[:limit].double(),
         towards=1 - 2 * labels.double(),
-        vectors=attribute_vectors(latents, train),
+        vectors=mean_differences(latents, train),
         columns=tuple((k, name) for k, name in enumerate(context.attribute_names) if name not in left_out),
         vector_images=len(latents),
         left_out=left_out,

@@ -10,16 +10,15 @@ from genbench.data.packed import Split
 from genbench.errors import NotApplicable
 from genbench.evaluate.classifier import AttributeClassifier
 from genbench.evaluate.context import EvaluationContext
+from genbench.evaluate.editing import mean_differences, one_sided
 from genbench.images import to_uint8
 from genbench.records import Scalar
 from genbench_evaluators.arithmetic import (
     Effects,
     Shown,
-    attribute_vectors,
     flipped,
     gather,
     measure_edit,
-    one_sided,
     random_vectors,
 )
 
@@ -152,7 +151,7 @@ def _task(
     if not edited:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise NotApplicable(f"no attribute has a vector: {reasons}")
-    vectors = attribute_vectors(latents, labels)[list(edited)]
+    vectors = mean_differences(latents, labels)[list(edited)]
     known: dict[str, Scalar] = {
         "images": len(chosen),
         "edited_attributes": len(edited),

@@ -12,6 +12,7 @@ from torch import Tensor
 from genbench.data.packed import Split
 from genbench.errors import NotApplicable
 from genbench.evaluate.context import EvaluationContext
+from genbench.images import squared_errors
 from genbench.interfaces import Evaluator
 from genbench.records import Scalar, Score
 from genbench_evaluators.uncertainty import OVER_IMAGES, standard_error
@@ -100,12 +101,6 @@ class MultiScaleSimilarity(Evaluator):
             },
             warnings=(fewer,) if count < whole else (),
         )
-
-
-def squared_errors(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the mean squared error of each reconstruction in [0, 1], (N,), of images (N, C, H, W) in [-1, 1]."""
-    # Half a difference in [-1, 1] is a difference in [0, 1].
-    return ((real - fake) / 2).square().flatten(1).mean(1)
 
 
 def signal_to_noise(errors: Tensor) -> Tensor:
