@@ -10,9 +10,9 @@ import torch
 from genbench.config import RunConfig
 from genbench.data.packed import PackedDataset
 from genbench.data.preparation import prepare
-from genbench.errors import GenbenchError
+from genbench.errors import GenbenchError, on_one_line
 from genbench.evaluate.context import EvaluationContext
-from genbench.interfaces import Model
+from genbench.interfaces import Dataset, Model
 from genbench.pipeline import build_model
 from genbench.plugins import Plugins
 from genbench.records import Record
@@ -77,9 +77,8 @@ def read_run(folder: RunFolder) -> FinishedRun:
         raise GenbenchError(f"{folder.path}: no finished run", f"name a folder that holds {folder.record_path.name}")
     record = read_record(folder.record_path)
     if record.status != "ok":
-        raise GenbenchError(
-            f"{folder.path}: {record.status}: {record.reason or 'no reason is known'}", "choose a run that ended well"
-        )
+        why = on_one_line(record.reason or "no reason is known")
+        raise GenbenchError(f"{folder.path}: {record.status}: {why}", "choose a run that ended well")
     try:
         config = restore(record)
         check_weights(folder, record)
@@ -106,23 +105,12 @@ def reopen(plugins: Plugins, run: FinishedRun, bench: Bench, *, images: bool = T
     Raises:
         GenbenchError: the data is missing, or is not what the run was trained on; or its weights don't fit.
     """
-    config = run.config
-    spec = plugins.dataset(config.dataset.name)
-    dataset = build_part(plugins, spec, config.dataset.settings)
-    if images:
-        data = prepare(spec, dataset, config.dataset, bench.source, bench.cache, bench.preparing)
-        if data.fingerprint != run.record.data.fingerprint:
-            raise GenbenchError(
-                f"{run.folder.path}: trained on other images than `{data.name}` now has",
-                "name the folder with the images as they were by --data",
-            )
-    else:
-        data = _imageless(run.record)
+    dataset, data = open_data(plugins, run, bench) if images else (None, _imageless(run.record))
     model = load_model(plugins, run, data, bench.device)
     context = EvaluationContext(
         model,
         data,
-        config,
+        run.config,
         bench.device,
         bench.cache,
         plugins=plugins,
@@ -131,6 +119,20 @@ def reopen(plugins: Plugins, run: FinishedRun, bench: Bench, *, images: bool = T
         say=bench.say,
     )
     return Opened(run, model, data, context)
+
+
+def open_data(plugins: Plugins, run: FinishedRun, bench: Bench) -> tuple[Dataset, PackedDataset]:
+    """Return the data set that a run was trained on, and its images; raises as `reopen` does."""
+    config = run.config.dataset
+    spec = plugins.dataset(config.name)
+    dataset = build_part(plugins, spec, config.settings)
+    data = prepare(spec, dataset, config, bench.source, bench.cache, bench.preparing)
+    if data.fingerprint != run.record.data.fingerprint:
+        raise GenbenchError(
+            f"{run.folder.path}: trained on other images than `{data.name}` now has",
+            "name the folder with the images as they were by --data",
+        )
+    return dataset, data
 
 
 def _imageless(record: Record) -> PackedDataset:

@@ -9,6 +9,11 @@ from genbench.errors import GenbenchError, first_line
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEUTRAL = "#767676"
+"""Ink that is as far from white as from black: 4.6 to 1 either way."""
+PAGE_WIDTH = 640 / 96
+"""Of a picture for a page, in inches: 640 px."""
+
 
 def written(figure: "Figure", form: str, hint: str) -> bytes:
     """Return a figure as a picture: `svg`, `pdf` or `png`.
@@ -37,3 +42,17 @@ def literal(text: str) -> str:
     """
     shown = " ".join("".join(c if c.isprintable() else " " for c in text).split()).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
+
+
+def for_page(figure: "Figure") -> None:
+    """Let a figure read on light and on dark: nothing behind it, and text, axes and ticks in neutral ink."""
+    figure.patch.set_alpha(0)
+    legend_texts = [text for legend in figure.legends for text in legend.get_texts()]
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+        axes.tick_params(which="both", colors=NEUTRAL)
+        axes.spines[:].set_color(NEUTRAL)
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label, axes.xaxis.offsetText, axes.yaxis.offsetText):
+            text.set_color(NEUTRAL)
+    for text in (*figure.texts, *legend_texts):
+        text.set_color(NEUTRAL)

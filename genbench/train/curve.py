@@ -4,6 +4,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from genbench.errors import GenbenchError
 from genbench.store import RunFolder, append, write_atomic
 
 if TYPE_CHECKING:
@@ -35,11 +36,18 @@ def read_curve(folder: RunFolder) -> tuple[dict[str, float], ...]:
 
     Only finite numbers are there; a row may lack any column but `images_seen`, and one that a kill cut in half is left
     out.
+
+    Raises:
+        GenbenchError: it is there and can't be read.
     """
     try:
         lines = folder.curve_path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return ()
+    except OSError as error:
+        raise GenbenchError(
+            f"{folder.curve_path}: can't be read: {error.strerror}", "make it readable, or delete it"
+        ) from error
     return tuple(row for line in lines if "images_seen" in (row := _finite(line)))
 
 

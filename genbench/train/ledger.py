@@ -9,6 +9,8 @@ from genbench.train.gradients import Gradients
 
 Names = tuple[str, ...]
 
+NORM = "gradient."
+"""What the name of a gradient's norm begins with; its network's follows."""
 
 Window = list[tuple[list[str], list[str], list[float]]]
 """A ledger as plain data: for each page the names of scalars, of networks, and the sums; the last counts steps."""
@@ -48,7 +50,7 @@ class _Page:
     Attributes:
         sums: (L,), then how many steps.
         last: (L,) values of the last step.
-        finite: (L + networks,) whether that step's scalars and gradients were finite.
+        finite: (L,) whether they were finite.
     """
 
     names: Names
@@ -60,6 +62,9 @@ class _Page:
 
 class Ledger:
     """Sums each step's scalars, and notices the first that is not finite.
+
+    They are those that the model logs, whether each gate was open (`moved.NETWORK`), and the Euclidean norm of each
+    network's gradient (`gradient.NETWORK`), whether the network then moved or not.
 
     Args:
         device: where the steps are computed.
@@ -73,14 +78,14 @@ class Ledger:
         self.pages: dict[tuple[Names, Names], _Page] = {}
 
     def add(self, gradients: Gradients) -> Tensor:
-        """Add one step's scalars, and whether each gate was open; say whether this and all steps before were finite."""
-        scalars = {**gradients.log, **{f"moved.{name}": gate for name, gate in gradients.gates.items()}}
+        """Add one step's scalars; say whether this and all steps before were finite."""
+        gates = {f"moved.{name}": gate for name, gate in gradients.gates.items()}
+        scalars = {**gradients.log, **gates, **_norms(gradients)}
         page = self._page(tuple(scalars), tuple(gradients.of))
         values = torch.stack(
             [value.detach().to(self.device, self.dtype) for value in scalars.values()] or [self._one()]
         )
-        norms = [_norm([g for g in own if g is not None], self._one()) for own in gradients.of.values()]
-        finite = torch.stack([*values.unbind(), *(norm.to(self.dtype) for norm in norms)]).isfinite()
+        finite = values.isfinite()
         page.last.copy_(torch.where(self.well, values, page.last))
         page.finite.copy_(torch.where(self.well, finite, page.finite))
         self.well.logical_and_(finite.all())
@@ -112,7 +117,7 @@ class Ledger:
                 networks,
                 torch.zeros(width + 1, dtype=self.dtype, device=self.device),
                 torch.zeros(width, dtype=self.dtype, device=self.device),
-                torch.ones(width + len(networks), dtype=torch.bool, device=self.device),
+                torch.ones(width, dtype=torch.bool, device=self.device),
             )
         return self.pages[names, networks]
 
@@ -120,17 +125,20 @@ class Ledger:
         return torch.ones((), dtype=self.dtype, device=self.device)
 
 
-def _norm(gradients: list[Tensor], one: Tensor) -> Tensor:
-    """Return the Euclidean norm of several tensors taken as one vector."""
-    return torch.stack(torch._foreach_norm(gradients)).square().sum().sqrt() if gradients else one
+def _norms(gradients: Gradients) -> dict[str, Tensor]:
+    """Return the Euclidean norm of each network's gradient, taken as one vector, where it has one."""
+    found = {name: [g for g in own if g is not None] for name, own in gradients.of.items()}
+    return {
+        f"{NORM}{name}": torch.stack(torch._foreach_norm(own)).square().sum().sqrt()
+        for name, own in found.items()
+        if own
+    }
 
 
 def _culprit(page: _Page) -> str | None:
     """Say what was not finite, or return None."""
-    finite, last = page.finite.tolist(), page.last.tolist()
-    for index, good in enumerate(finite):
+    for name, value, good in zip(page.names, page.last.tolist(), page.finite.tolist(), strict=False):
         if not good:
-            if index < len(last):
-                return f"{page.names[index]} is {last[index]}"
-            return f"the gradient of {page.networks[index - len(last)]} is not finite"
+            network = name.removeprefix(NORM)
+            return f"{name} is {value}" if network == name else f"the gradient of {network} is not finite"
     return None
