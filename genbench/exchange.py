@@ -62,6 +62,12 @@ def read_all(places: Sequence[Path]) -> tuple[list[Digest], list[str]]:
     return _read_each(places, lambda content, source: _digest(digester, content, source))
 
 
+def read_located(places: Sequence[Path]) -> tuple[list[tuple[Digest, Source]], list[str]]:
+    """Read every record in places, as `read_all` does, each with where it stands."""
+    digester = Digester()
+    return _read_each(places, lambda content, source: (_digest(digester, content, source), source))
+
+
 def read_digest(digester: Digester, path: Path) -> Digest | None:
     """Return the digest of one record.json, or None where it is not there or can't be read."""
     try:

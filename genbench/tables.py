@@ -186,8 +186,7 @@ def _entries(table: Table, row: Row) -> Iterable[Entry]:
 def _difference(column: Column, difference: "Difference") -> Entry:
     value, sign = difference.value, "+" if difference.value > 0 else ""
     if column.cost:
-        amount = _amount(column.name, abs(value))
-        return Entry(f"{'-' if value < 0 else sign}{amount}", "", difference.significant)
+        return Entry(f"{'-' if value < 0 else sign}{amount(column.name, abs(value))}", "", difference.significant)
     text, spread = _number(value, difference.half_width)
     return Entry(f"{sign}{text}", spread, difference.significant)
 
@@ -206,11 +205,11 @@ def _number(value: float, half_width: float | None) -> tuple[str, str]:
 
 
 def _cost(name: str, cell: Cell) -> Entry:
-    return Entry(_amount(name, cell.mean), "", cell.best)
+    return Entry(amount(name, cell.mean), "", cell.best)
 
 
-def _amount(name: str, value: float) -> str:
-    """Return a cost in the unit that fits."""
+def amount(name: str, value: float) -> str:
+    """Return a cost, by its name among `COSTS`, in the unit that fits."""
     if name == "train_s":
         return duration(value)
     if name == "images_per_s":

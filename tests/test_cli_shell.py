@@ -212,7 +212,7 @@ def test_list_of_one_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_list_as_json_holds_every_field(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = listed(capsys, "list")
-    assert list(document) == ["models", "similarities", "evaluators", "extractors", "datasets"]
+    assert list(document) == ["models", "similarities", "evaluators", "extractors", "datasets", "recipes"]
     (mine,) = [s for s in document["similarities"] if s["name"] == "mine"]
     assert mine["needs"] == {"discriminator": True, "min_size": 32, "channels": 3}
     assert mine["origin"]["distribution"] == "genbenchfile.py"

@@ -20,6 +20,15 @@ COMMANDS = {
     "suite": ("genbench.cli.suite:command", "Carry out many runs from one file, and rank them."),
     "evaluate": ("genbench.cli.evaluate:command", "Compute further scores of finished runs."),
     "compare": ("genbench.cli.compare:compare", "Rank finished runs on a leaderboard."),
+    "report": ("genbench.cli.report:command", "Write one page, of numbers and pictures, of finished runs."),
+    "sample": ("genbench.cli.sample:command", "Draw samples of a finished run."),
+    "reconstruct": ("genbench.cli.reconstruct:command", "Draw images, and what a finished run makes of them."),
+    "edit": ("genbench.cli.edit:command", "Draw images with an attribute more, or less."),
+    "interpolate": ("genbench.cli.interpolate:command", "Draw the way from one image to another."),
+    "walk": ("genbench.cli.walk:command", "Film a random walk through the latent space."),
+    "latents": ("genbench.cli.latents:command", "Draw what the encoder makes of each latent unit."),
+    "curves": ("genbench.cli.curves:command", "Draw the costs of a run's training."),
+    "film": ("genbench.cli.film:command", "Film samples and reconstructions over a run's training."),
     "figure": ("genbench.cli.figure:command", "Draw a figure of finished runs."),
     "export": ("genbench.cli.export:export", "Write the records of many runs to one file, to share them."),
     "upgrade": ("genbench.cli.upgrade:upgrade", "Bring records that an older genbench wrote up to date."),
@@ -27,10 +36,7 @@ COMMANDS = {
     "show": ("genbench.cli.show:command", "Show what a name stands for, and its settings."),
     "plugins": ("genbench.cli.plugins:command", "List the plugins, and what is wrong with those that are broken."),
     "new": ("genbench.cli.new:command", "Write a plugin of your own to start from, with its tests."),
-    "check": (
-        "genbench.cli.check:command",
-        "Check whether a plugin's part keeps what its kind promises.",
-    ),
+    "check": ("genbench.cli.check:command", "Check whether a plugin's part keeps what its kind promises."),
     "score": ("genbench.cli.score:command", "Tell how a similarity behaves on images; trains nothing."),
     "doctor": ("genbench.cli.doctor:command", "Check the installation against known truths."),
 }
@@ -41,6 +47,7 @@ For example:
   genbench list similarities
   genbench run vae digits --similarity mse
   genbench evaluate --evaluators ms-ssim
+  genbench sample vae-mse
   genbench compare
 """
 

@@ -12,7 +12,7 @@ from genbench.cells import Cell, summarise
 from genbench.comparability import Group, grouped, groups_of, label, telling, without_duplicates
 from genbench.errors import GenbenchError, unknown_name
 from genbench.matrix import RATE
-from genbench.report.drawing import literal, written
+from genbench.report.drawing import NEUTRAL, for_page, literal, written
 from genbench.schema import Direction
 
 if TYPE_CHECKING:
@@ -71,8 +71,12 @@ def diagrams(digests: "Iterable[Digest]", metric: str) -> tuple[Diagram, ...]:
     return tuple(_diagram(alike, metric) for _, alike in sorted(by_data.items()))
 
 
-def draw(diagram: Diagram, form: str) -> bytes:
-    """Return a diagram as a picture: `svg`, `pdf` or `png`."""
+def draw(diagram: Diagram, form: str, *, compact: bool = False) -> bytes:
+    """Return a diagram as a picture: `svg`, `pdf` or `png`.
+
+    Args:
+        compact: for a page: nothing behind it, inks that read on light and on dark.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
@@ -95,7 +99,12 @@ def draw(diagram: Diagram, form: str) -> bytes:
     axes.set_ylabel(literal(f"{diagram.metric}{better}"))
     axes.set_title(literal(diagram.heading), fontsize="medium")
     axes.grid(alpha=0.3, linewidth=0.5)
-    axes.legend(fontsize="small", frameon=False)
+    legend = axes.legend(fontsize="small", frameon=False)
+    if compact:
+        axes.set_title("")
+        for text in legend.get_texts():
+            text.set_color(NEUTRAL)
+        for_page(figure)
     return written(figure, form, "leave their runs out by --where")
 
 
