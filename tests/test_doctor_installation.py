@@ -180,10 +180,8 @@ def test_weights_that_are_named_and_not_there_fail(ground: Ground, monkeypatch: 
 
 
 def test_all_that_scores_are_computed_on_is_looked_for(ground: Ground) -> None:
-    found = states(weights.weights(ground))
-    assert found == dict.fromkeys(
-        [f"weights {name}" for name in ("inception", "vgg16", "clip", "dinov2", "lpips alex", "lpips vgg", "lpips squeeze")], "skipped"
-    )
+    names = ("inception", "vgg16", "clip", "dinov2", "lpips alex", "lpips vgg", "lpips squeeze")
+    assert states(weights.weights(ground)) == dict.fromkeys([f"weights {name}" for name in names], "skipped")
 
 
 def test_reference_values_are_computed_only_where_they_are_asked_for(ground: Ground) -> None:
