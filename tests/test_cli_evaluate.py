@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from desks import at_desk
 from evaluations import (
     PLUGIN,
     damaged,
@@ -55,19 +56,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, finished: Path) -> Iterator[Path]:
     """Work in a folder with a plugin and the store of two sound runs."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GENBENCH_CACHE", str(finished / "cache"))
-    for name in ("GENBENCH_RUNS", "GENBENCH_DATA", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
     (tmp_path / "genbenchfile.py").write_text(PLUGIN)
     shutil.copytree(finished / "runs", tmp_path / "runs")
     (diverged,) = (tmp_path / "runs").glob("*/*/s1-*")
     shutil.move(diverged, tmp_path / "diverged")
-    threads = torch.get_num_threads()
-    yield tmp_path
-    torch.set_num_threads(threads)
+    with at_desk(tmp_path, finished / "cache"):
+        yield tmp_path
 
 
 def evaluate(*arguments: str) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from desks import at_desk
 from PIL import Image, ImageSequence
 from showings import HERE, SIZE, pixels, reopened, tiles, trained
 
@@ -35,16 +36,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, finished: Path) -> Iterator[Path]:
     """Work in a folder with a copy of the store."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GENBENCH_CACHE", str(finished / "cache"))
-    for name in ("GENBENCH_RUNS", "GENBENCH_DATA", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
     shutil.copytree(finished / "runs", tmp_path / "runs")
-    threads = torch.get_num_threads()
-    yield tmp_path
-    torch.set_num_threads(threads)
+    with at_desk(tmp_path, finished / "cache"):
+        yield tmp_path
 
 
 FACES = "toyfaces/vae"

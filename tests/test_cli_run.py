@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from desks import at_desk
 from leaderboards import make_record
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -38,14 +39,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Work in an empty folder, with a cache that the tests share, one thread and no terminal."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GENBENCH_CACHE", str(cache))
-    for name in ("GENBENCH_RUNS", "GENBENCH_DATA", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(engines, "LOG_STEPS", 3)
-    threads = torch.get_num_threads()
-    yield tmp_path
-    torch.set_num_threads(threads)
+    with at_desk(tmp_path, cache):
+        yield tmp_path
 
 
 def only_folder(runs: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from desks import at_desk
 from judgements import SETS, write_bapps
 
 from genbench import sensitivity
@@ -84,15 +84,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Work in a folder with a plugin, with a cache that the tests share, one thread and no terminal."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GENBENCH_CACHE", str(cache))
-    for name in ("GENBENCH_RUNS", "GENBENCH_DATA", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sensitivity, "LEVELS", tuple(level for level in sensitivity.LEVELS if level > 0.015))
     (tmp_path / "genbenchfile.py").write_text(PLUGIN)
-    threads = torch.get_num_threads()
-    yield tmp_path
-    torch.set_num_threads(threads)
+    with at_desk(tmp_path, cache):
+        yield tmp_path
 
 
 def score(*arguments: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
+from desks import at_desk
 
 from genbench.cli import main
 
@@ -52,14 +52,9 @@ RUN = [
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GENBENCH_CACHE", str(tmp_path / "cache"))
-    for name in ("GENBENCH_RUNS", "GENBENCH_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+def here(tmp_path: Path) -> Iterator[None]:
+    with at_desk(tmp_path, tmp_path / "cache"):
+        yield
 
 
 def made(capsys: pytest.CaptureFixture[str], seed: int, **constants: int) -> tuple[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
+from desks import at_desk
 from standins import WRITE
 
 from genbench.cli import main
@@ -30,14 +30,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GENBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "recipes-cache"))
-    for name in ("GENBENCH_RUNS", "GENBENCH_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with at_desk(tmp_path, tmp_path_factory.getbasetemp() / "recipes-cache"):
+        yield
 
 
 def small(name: str, source: Path) -> list[str]:
