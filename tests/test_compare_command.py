@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from leaderboards import lost, make_record
 
-from genbench.cli.compare import compare
+from genbench.cli import group
 from genbench.errors import GenbenchError
 from genbench.records import Record
 from genbench.store import run_folder, write_record
@@ -26,7 +26,7 @@ def store(root: Path, *records: Record) -> Path:
 
 
 def call(*args: object, **env: str) -> Result:
-    result = CliRunner().invoke(compare, [str(arg) for arg in args], env=env)
+    result = CliRunner().invoke(group, ["compare", *map(str, args)], env=env)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -12,8 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from leaderboards import lost, make_record
 
-from genbench.cli import main
-from genbench.cli.export import export
+from genbench.cli import group, main
 from genbench.digest import digest_of
 from genbench.errors import GenbenchError
 from genbench.exchange import read_all, record_line
@@ -44,7 +43,7 @@ def old(record: Record) -> str:
 
 
 def call(*args: object, **env: str) -> Result:
-    result = CliRunner().invoke(export, [str(arg) for arg in args], env=env, standalone_mode=False)
+    result = CliRunner().invoke(group, ["export", *map(str, args)], env=env, standalone_mode=False)
     if result.exception:
         raise result.exception
     return result

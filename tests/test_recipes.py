@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-from walking import request_of
+from walking import parsed, request_of
 
-from genbench.cli import group, main
+from genbench.cli import main
 from genbench.errors import GenbenchError
 from genbench.plugins import Plugins
 from genbench.recipes import Recipe, applied, find_recipe, known_recipes, read_recipe
@@ -180,16 +179,10 @@ def test_each_is_sound_and_the_same_as_its_command(name: str) -> None:
     assert isinstance(config.training.similarity_weight, float)  # a measured weight is not what the source has
     assert config.training.batch_size in (64, 128)
     program, command, *words = recipe.command()
-    params = _parsed(command, words)
+    params = parsed(command, words)
     assert program == "genbench"
     assert resolve(plugins, request_of(params)).hash() == config.hash()
     assert all(sentence.endswith(".") for sentence in recipe.departures)
-
-
-def _parsed(command: str, words: list[str]) -> dict[str, Any]:
-    found = group.get_command(click.Context(group), command)
-    assert found is not None
-    return found.make_context(command, words).params
 
 
 def test_listing_and_showing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

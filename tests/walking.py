@@ -153,11 +153,18 @@ def as_written(arguments: Sequence[str]) -> None:
         return
     name, *rest = arguments
     assert name in COMMANDS, f"no command {name}"
-    command = group.get_command(click.Context(group), name)
-    assert command is not None
-    params = command.make_context(name, list(rest)).params  # refuses an unknown option; runs nothing
+    params = parsed(name, rest)
     if name == "run":
         resolve(Plugins.load(), request_of(params))
+
+
+def parsed(name: str, words: Sequence[str]) -> Mapping[str, Any]:
+    """Return what a command's words say; refuses an unknown option, and runs nothing."""
+    # A command keeps the names of its help option as it was first asked for them: they come from above.
+    above = click.Context(group, **group.context_settings)
+    command = group.get_command(above, name)
+    assert command is not None
+    return command.make_context(name, list(words), parent=above).params
 
 
 def request_of(params: Mapping[str, Any]) -> RunRequest:
@@ -185,9 +192,7 @@ def tiny(arguments: Sequence[str]) -> list[str]:
 
 def tiny_run(arguments: Sequence[str]) -> list[str]:
     """Return a run with its budget and networks cut down, and on drawn faces where its data must be fetched."""
-    command = group.get_command(click.Context(group), "run")
-    assert command is not None
-    params = command.make_context("run", list(arguments[1:])).params
+    params = parsed("run", arguments[1:])
     asked = request_of(params)
     dataset = DRAWN if asked.dataset in FETCHED else asked.dataset
     names = re.split("[:+]", asked.similarity or "")
