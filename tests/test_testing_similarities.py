@@ -114,6 +114,7 @@ def test_each_check_is_failed_by_something_but_those_that_need_a_gpu_and_the_cos
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_similarity_fails_what_it_breaks_and_nothing_else(name: str) -> None:
+    torch.manual_seed(0)  # some draw noise, which else might happen to be the same twice
     findings = found(name)
     assert list(findings) == NAMES
     assert {check for check, finding in findings.items() if finding.state == "failed"} == BROKEN[name]
