@@ -23,14 +23,23 @@ def squared_errors(real: Tensor, fake: Tensor) -> Tensor:
     return ((real - fake) / 2).square().flatten(1).mean(1)
 
 
-def grid_png(images: Tensor, columns: int) -> bytes:
-    """Lay uint8 images (N, C, H, W) out in rows and return them as a PNG; the last row is filled with black."""
+def tiled(images: Tensor, columns: int, blank: int) -> Image.Image:
+    """Lay uint8 images (N, C, H, W) out in rows, without gaps; the last row is filled with one value."""
     count, channels, height, width = images.shape
     rows = -(-count // columns)
-    canvas = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
+    canvas = torch.full((rows * columns, channels, height, width), blank, dtype=torch.uint8)
     canvas[:count] = images.cpu()
     tiles = canvas.reshape(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2)
-    grid = tiles.reshape(rows * height, columns * width, channels)
-    buffer = io.BytesIO()
-    Image.fromarray(grid.squeeze(2).numpy()).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return Image.fromarray(tiles.reshape(rows * height, columns * width, channels).squeeze(2).numpy())
+
+
+def png(picture: Image.Image) -> bytes:
+    """Return a picture as PNG; the same picture gives the same bytes."""
+    content = io.BytesIO()
+    picture.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def grid_png(images: Tensor, columns: int) -> bytes:
+    """Lay uint8 images (N, C, H, W) out in rows and return them as a PNG; the last row is filled with black."""
+    return png(tiled(images, columns, 0))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from genbench.config import Frozen
-from genbench.schema import LONGEST_NAME, LONGEST_TEXT, MOST, SCHEMA, Direction
+from genbench.schema import LONGEST_NAME, LONGEST_TEXT, MOST, SCHEMA, Direction, flag_text
 
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
@@ -62,8 +62,7 @@ class Check(Frozen):
     @property
     def flag(self) -> str:
         """Return in words what a flag says."""
-        found = "unknown" if self.value is None else f"{self.value:.3g}"
-        return f"{self.name} is {found}, not {self.rule}: {self.meaning}"
+        return flag_text(self.name, self.value, self.rule, self.meaning)
 
 
 class Sheet(Frozen):

@@ -12,3 +12,9 @@ LONGEST_NAME, LONGEST_TEXT, MOST = 1_000, 20_000, 10_000
 
 Direction = Literal["higher", "lower", "none"]
 """Which way a score is better; `none` for one that describes and is never ranked."""
+
+
+def flag_text(name: str, value: float | None, rule: str, meaning: str) -> str:
+    """Return in words what a flagged check of health says."""
+    found = "unknown" if value is None else f"{value:.3g}"
+    return f"{name} is {found}, not {rule}: {meaning}"

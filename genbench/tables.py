@@ -3,8 +3,6 @@
 Text for people is rounded and cleaned of control characters; CSV and JSON keep full precision.
 """
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from genbench.cells import Cell, Column, decimals
 from genbench.compare import Row, Table
+from genbench.rows import as_csv
 
 if TYPE_CHECKING:
     from genbench.statistics import Difference
@@ -139,10 +138,8 @@ def csv_text(tables: Sequence[Table]) -> str:
 
     Differences have columns where a table has a baseline.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    lines: list[list[object]] = []
     differences = any(table.baseline is not None for table in tables)
-    writer.writerow((*_CSV_HEADINGS, *(_CSV_DIFFERENCE if differences else ()), "protocol"))
     for table in tables:
         protocols = [json.dumps(column.protocol, sort_keys=True) for column in table.columns]
         for row in table.rows:
@@ -150,8 +147,8 @@ def csv_text(tables: Sequence[Table]) -> str:
             for column, protocol, cell in zip(table.columns, protocols, row.cells, strict=True):
                 difference = _csv_difference(cell) if differences else ()
                 line = (*start, column.name, column.direction, *_csv_cell(cell), *difference, protocol)
-                writer.writerow([clean(value) if isinstance(value, str) else value for value in line])
-    return out.getvalue()
+                lines.append([clean(value) if isinstance(value, str) else value for value in line])
+    return as_csv((*_CSV_HEADINGS, *(_CSV_DIFFERENCE if differences else ()), "protocol"), lines)
 
 
 def json_text(tables: Sequence[Table]) -> str:

@@ -26,7 +26,7 @@ PURE = (
         "randomness",
         "tracking",
     ),
-    *("schema", "digest", "reading", "exchange", "upgrades", "statistics", "cells", "selection"),
+    *("schema", "rows", "digest", "reading", "exchange", "upgrades", "statistics", "cells", "selection"),
     *("compare", "comparability", "tables", "matrix", "report.rate_distortion", "report.sensitivity", "assessing"),
     *("suite", "authored", "recipes", "planning", "estimates", "evaluate.merging"),
     *("report.content", "report.gathering", "report.describing", "report.boards", "report.page"),

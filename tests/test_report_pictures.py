@@ -13,8 +13,9 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 
 from genbench.errors import GenbenchError
+from genbench.images import png
 from genbench.report.animation import gif, mp4
-from genbench.report.pictures import LOSSLESS, enlargement, grid, over, png, webp
+from genbench.report.pictures import LOSSLESS, enlargement, grid, over, webp
 from genbench.report.singles import write_numbered
 
 

@@ -114,7 +114,8 @@ def command(
         drawn = _drawn(it, edits, row, *shown_images(it, images, split or "test", count or COUNT))
         content = _facts(it, drawn.vectors)
 
-    from genbench.report.pictures import enlargement, grid, png
+    from genbench.images import png
+    from genbench.report.pictures import enlargement, grid
     from genbench.store import write_atomic
 
     columns = len(drawn.captions)

@@ -101,7 +101,8 @@ def command(
                 shown, _ = shown_images(it, images, split or "test", 2 * (pairs or PAIRS))
                 tiles, captions = _between_images(it, shown, _places(steps), linear is not False)
 
-    from genbench.report.pictures import enlargement, grid, png
+    from genbench.images import png
+    from genbench.report.pictures import enlargement, grid
     from genbench.store import write_atomic
 
     scale = scale or enlargement(it.data.size, len(captions))

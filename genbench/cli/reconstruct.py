@@ -77,7 +77,8 @@ def command(
     with opened(run, runs, source=source, device=device, threads=threads, images=not images) as it:
         restored = _restored(it, images, split or "test", count or COUNT)
 
-    from genbench.report.pictures import enlargement, over, png
+    from genbench.images import png
+    from genbench.report.pictures import enlargement, over
     from genbench.store import write_atomic
 
     drawn = len(restored.names)

@@ -121,7 +121,8 @@ def _samples(it: "Opened", count: int, sampler: str) -> "Iterator[Tensor]":
 def _draw(batches: "Iterator[Tensor]", output: Path, columns: int, scale: int | None) -> None:
     import torch
 
-    from genbench.report.pictures import enlargement, grid, png
+    from genbench.images import png
+    from genbench.report.pictures import enlargement, grid
     from genbench.store import write_atomic
 
     images = torch.cat([batch.cpu() for batch in batches])

@@ -1,7 +1,5 @@
 """What a model makes of given images, and how far that is from them."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +7,7 @@ from torch import Tensor
 
 from genbench.evaluate.context import EvaluationContext
 from genbench.images import squared_errors, to_float, to_uint8
+from genbench.rows import as_csv
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,8 @@ class Restored:
 
     def csv(self) -> str:
         """Return a line for each image: its name, its error, and its KL divergence, at full precision."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("image", "mse", "kl"))
-        writer.writerows(zip(self.names, self.errors.tolist(), self.kl.tolist(), strict=True))
-        return out.getvalue()
+        values = zip(self.names, self.errors.tolist(), self.kl.tolist(), strict=True)
+        return as_csv(("image", "mse", "kl"), values)
 
 
 def restore_images(context: EvaluationContext, images: Tensor, names: Sequence[str]) -> Restored:

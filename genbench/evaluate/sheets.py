@@ -1,10 +1,9 @@
 """Tables that are too large for a record, as CSV files in the run's folder."""
 
-import csv
-import io
 from pathlib import Path
 
 from genbench.records import Sheet
+from genbench.rows import as_csv
 from genbench.store import write_atomic
 
 
@@ -14,8 +13,4 @@ def write_sheet(sheet: Sheet, folder: Path) -> None:
     Raises:
         GenbenchError: it can't be written.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(sheet.columns)
-    writer.writerows(sheet.rows)
-    write_atomic(folder / f"{sheet.name}.csv", out.getvalue())
+    write_atomic(folder / f"{sheet.name}.csv", as_csv(sheet.columns, sheet.rows))

@@ -3,8 +3,6 @@
 A row of a curve is the mean over the steps since the row before it.
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,6 +12,7 @@ from genbench.comparability import flat, grouped, label, plural, telling
 from genbench.digest import NOT_OF_A_ROW
 from genbench.errors import GenbenchError
 from genbench.report.drawing import NEUTRAL, PAGE_WIDTH, for_page, literal, written
+from genbench.rows import as_csv
 from genbench.store import RunFolder, read_config
 from genbench.tables import clean
 from genbench.train.curve import read_curve
@@ -140,15 +139,13 @@ def draw_curves(curves: Sequence[RunCurve], form: str, *, compact: bool = False)
 
 def curves_csv(curves: Sequence[RunCurve]) -> str:
     """Return a line for each value that is drawn, at full precision, beside its running mean where there is one."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("run", "seed", "quantity", "images_seen", "value", "running_mean"))
+    rows: list[tuple[object, ...]] = []
     for quantity, lines in series_by_quantity(curves).items():
         for line in lines:
             smooth = line.smooth or [""] * len(line.values)
             start = (clean(line.curve.label), line.curve.seed, clean(quantity))
-            writer.writerows((*start, *values) for values in zip(line.images, line.values, smooth, strict=True))
-    return out.getvalue()
+            rows += ((*start, *values) for values in zip(line.images, line.values, smooth, strict=True))
+    return as_csv(("run", "seed", "quantity", "images_seen", "value", "running_mean"), rows)
 
 
 def series_by_quantity(curves: Sequence[RunCurve]) -> dict[str, list[Series]]:

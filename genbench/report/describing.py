@@ -10,6 +10,7 @@ from genbench.cells import COSTS, Cell
 from genbench.comparability import flat, plural, short_path, shown
 from genbench.errors import recordable
 from genbench.report.content import Kind, Picture, RunContent
+from genbench.schema import flag_text
 from genbench.tables import amount, clean, duration, entry
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ def plain(text: str) -> str:
 
 
 def _flag(check: "CheckDigest") -> str:
-    """Return in words what a flag says; as `genbench.records.Check` does."""
-    found = "unknown" if check.value is None else f"{check.value:.3g}"
-    return clean(f"{check.name} is {found}, not {check.rule}: {check.meaning}")
+    return clean(flag_text(check.name, check.value, check.rule, check.meaning))
 
 
 def _config(digest: "Digest") -> Pairs:

@@ -5,8 +5,6 @@ of draws z ~ q(z|x), for all images together: the aggregate posterior, which the
 not do: those of a unit that tells nothing all lie at 0, though the unit follows N(0, 1) exactly. Imports no torch.
 """
 
-import csv
-import io
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ import numpy.typing as npt
 from genbench.comparability import plural
 from genbench.errors import GenbenchError
 from genbench.report.drawing import NEUTRAL, PAGE_WIDTH, for_page, literal, written
+from genbench.rows import as_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,13 +159,14 @@ def draw_latents(facts: LatentFacts, form: str, *, compact: bool = False) -> byt
 
 def latents_csv(facts: LatentFacts) -> str:
     """Return a line for each unit, the greatest KL first, at full precision."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("unit", "mean", "std", "kl", "variance_of_means", "active"))
-    for unit in facts.units:
-        active = str(unit.active).lower()
-        writer.writerow((unit.number, unit.mean, unit.std, unit.kl, unit.variance_of_means, active))
-    return out.getvalue()
+    columns = ("unit", "mean", "std", "kl", "variance_of_means", "active")
+    return as_csv(
+        columns,
+        (
+            (unit.number, unit.mean, unit.std, unit.kl, unit.variance_of_means, str(unit.active).lower())
+            for unit in facts.units
+        ),
+    )
 
 
 def _draws(means: Floats, variances: Floats, seed: int, unit: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Pictures of many images: laid out in rows and columns, named at their borders, and written as PNG or WebP. Pure.
+"""Pictures of many images: laid out in rows and columns, named at their borders, and written as WebP. Pure.
 
 Text stands beside images, never on them. It is set in DejaVu Sans, which Matplotlib brings along: the same on every
 machine, with Greek, Cyrillic and a true minus.
@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from genbench.errors import GenbenchError
+from genbench.images import tiled
 from genbench.tables import clean
 
 TEXT, MARGIN = 12, 4
@@ -58,7 +59,7 @@ def grid(
     Raises:
         GenbenchError: it is larger than `LARGEST`.
     """
-    tiles = _tiled(images.cpu(), columns)
+    tiles = tiled(images, columns, 255)
     if tiles.width * tiles.height * scale**2 > LARGEST:
         raise GenbenchError(
             f"a picture of {tiles.width * scale:,}×{tiles.height * scale:,} pixels is too large",
@@ -102,13 +103,6 @@ def enlargement(size: int, columns: int, width: int = WIDTH) -> int:
     return max(1, -(-width // (size * columns)))
 
 
-def png(picture: Image.Image) -> bytes:
-    """Return a picture as PNG; the same picture gives the same bytes."""
-    content = io.BytesIO()
-    picture.save(content, "PNG", optimize=True)
-    return content.getvalue()
-
-
 def webp(picture: Image.Image, side: int = LOSSLESS) -> bytes:
     """Return a picture as WebP, without loss where its images are small.
 
@@ -126,15 +120,6 @@ def webp(picture: Image.Image, side: int = LOSSLESS) -> bytes:
     content = io.BytesIO()
     picture.save(content, "WEBP", lossless=side <= LOSSLESS, quality=QUALITY, method=6)
     return content.getvalue()
-
-
-def _tiled(images: Tensor, columns: int) -> Image.Image:
-    count, channels, height, width = images.shape
-    rows = -(-count // columns)
-    canvas = torch.full((rows * columns, channels, height, width), 255, dtype=torch.uint8)
-    canvas[:count] = images
-    tiles = canvas.reshape(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2)
-    return Image.fromarray(tiles.reshape(rows * height, columns * width, channels).squeeze(2).numpy())
 
 
 def _captions(texts: Sequence[str], width: int) -> list[Image.Image]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from genbench.report.pictures import grid, png
+from genbench.images import png
+from genbench.report.pictures import grid
 from genbench.store import unwritable
 
 DIGITS = 6
